@@ -1,0 +1,112 @@
+//! What a program can do wrong, and the one line it is told before it is stopped.
+//!
+//! A fault writes its line with `write(2)` and aborts: no formatting machinery, no allocation, no unwinding through callers
+//! that cannot expect it.
+
+/// A misuse that the allocator has proof of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The object is free already: its bit is set in the slab's bitmap.
+    DoubleFree,
+    /// The object belongs to another cache: the pointer, or the size or alignment of its layout, is wrong.
+    WrongCache,
+    /// A large block was freed with a layout that cannot be its own.
+    WrongSize,
+    /// No memory of this allocator.
+    Foreign,
+    /// Inside a slab or a block, but not where an object starts.
+    Misaligned,
+    /// The cache was destroyed before.
+    Destroyed,
+    /// A reservation was asked for more than it holds.
+    Overdrawn,
+    /// A debug build took a lock out of order: a bug of kmem itself.
+    LockOrder,
+}
+
+impl Fault {
+    /// Every fault, for tests and documentation.
+    pub const ALL: [Self; 8] = [
+        Self::DoubleFree,
+        Self::WrongCache,
+        Self::WrongSize,
+        Self::Foreign,
+        Self::Misaligned,
+        Self::Destroyed,
+        Self::Overdrawn,
+        Self::LockOrder,
+    ];
+
+    /// The middle of the line.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::DoubleFree => "double free of",
+            Self::WrongCache => "freed with the wrong layout or to the wrong cache:",
+            Self::WrongSize => "large block freed with the wrong size:",
+            Self::Foreign => "freed, but not memory of this allocator:",
+            Self::Misaligned => "freed, but not the start of an object:",
+            Self::Destroyed => "use of a destroyed cache at",
+            Self::Overdrawn => "reservation overdrawn at",
+            Self::LockOrder => "lock taken out of order, rank",
+        }
+    }
+}
+
+/// Writes `kmem: <message> 0x<address> (<place>)` to standard error and aborts.
+#[cold]
+#[inline(never)]
+pub fn die(fault: Fault, address: usize, place: &str) -> ! {
+    let mut line = Line::new();
+    line.text("kmem: ").text(fault.message()).text(" 0x").hex(address).text(" (").text(place).text(")\n");
+    line.write();
+    // SAFETY: never returns, runs no destructors.
+    unsafe { libc::abort() }
+}
+
+/// Writes `kmem: <text><detail>` to standard error: for what the user should know but the program survives.
+#[cold]
+pub fn warn(text: &str, detail: &str) {
+    let mut line = Line::new();
+    line.text("kmem: ").text(text).text(detail).text("\n");
+    line.write();
+}
+
+/// A line on the stack; what does not fit is cut.
+struct Line {
+    bytes: [u8; 256],
+    len: usize,
+}
+
+impl Line {
+    const fn new() -> Self {
+        Self { bytes: [0; 256], len: 0 }
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        text.as_bytes().iter().for_each(|&byte| self.push(byte));
+        self
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
+    fn hex(&mut self, value: usize) -> &mut Self {
+        let digits = (usize::BITS - value.leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            let nibble = (value >> (digit * 4)) as u8 & 15;
+            self.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+        }
+        self
+    }
+
+    fn write(&self) {
+        // One write, so that lines of several threads do not mix. Nothing can be done if it fails.
+        // SAFETY: the buffer holds `len` initialised bytes.
+        unsafe { libc::write(2, self.bytes.as_ptr().cast(), self.len) };
+    }
+}

@@ -1,0 +1,82 @@
+//! Which pages may hold something other than zero, and for how long they have been let alone.
+//!
+//! `young` since the last decay tick, `old` before; a page with neither bit reads as zero.
+
+use super::runs::Fit;
+use crate::bitmap::{each_word, next_in};
+use crate::sync::{AtomicU64, Ordering};
+
+/// The two bitmaps of one arena. Words are atomic and bits of different pages independent, so no lock is needed for the bits of
+/// pages that the caller owns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dirt {
+    young: *const AtomicU64,
+    old: *const AtomicU64,
+}
+
+// SAFETY: the words are shared memory that lives as long as the process.
+unsafe impl Send for Dirt {}
+
+impl Dirt {
+    pub(super) const EMPTY: Self = Self { young: core::ptr::null(), old: core::ptr::null() };
+
+    /// # Safety
+    /// Both tables cover every page that is ever asked about, zeroed, for as long as the process runs.
+    pub(super) const unsafe fn new(young: *const AtomicU64, old: *const AtomicU64) -> Self {
+        Self { young, old }
+    }
+
+    fn words(&self, index: usize) -> (&'static AtomicU64, &'static AtomicU64) {
+        // SAFETY: by the contract of `new`.
+        unsafe { (&*self.young.add(index), &*self.old.add(index)) }
+    }
+
+    /// Marks `pages` dirty.
+    pub(super) fn soil(&self, pages: &Fit) {
+        each_word(pages.start, pages.end, |index, mask| {
+            self.words(index).0.fetch_or(mask, Ordering::Relaxed);
+        });
+    }
+
+    /// Marks `pages` zero.
+    pub(super) fn cleanse(&self, pages: &Fit) {
+        each_word(pages.start, pages.end, |index, mask| {
+            let (young, old) = self.words(index);
+            young.fetch_and(!mask, Ordering::Relaxed);
+            old.fetch_and(!mask, Ordering::Relaxed);
+        });
+    }
+
+    /// Dirty pages of word `index`: all of them, or those that have been let alone since before the last tick.
+    pub(super) fn word(&self, index: usize, all: bool) -> u64 {
+        let (young, old) = self.words(index);
+        old.load(Ordering::Relaxed) | if all { young.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// First maximal run of dirty pages within `pages`.
+    pub(super) fn next(&self, pages: &Fit) -> Option<Fit> {
+        let start = next_in(pages.start, pages.end, |index| self.word(index, true))?;
+        let end = next_in(start, pages.end, |index| !self.word(index, true)).unwrap_or(pages.end);
+        Some(start..end)
+    }
+
+    /// A decay tick for the pages `free` of word `index`.
+    pub(super) fn age(&self, index: usize, free: u64) {
+        let (young, old) = self.words(index);
+        if young.load(Ordering::Relaxed) & free != 0 {
+            let aged = young.fetch_and(!free, Ordering::Relaxed) & free;
+            old.fetch_or(aged, Ordering::Relaxed);
+        }
+    }
+
+    /// A page in use again is not old.
+    pub(super) fn refresh(&self, pages: &Fit) {
+        self.soil(pages);
+        each_word(pages.start, pages.end, |index, mask| {
+            let old = self.words(index).1;
+            if old.load(Ordering::Relaxed) & mask != 0 {
+                old.fetch_and(!mask, Ordering::Relaxed);
+            }
+        });
+    }
+}

@@ -1,0 +1,207 @@
+//! Blocks above the largest size class: runs of pages, or, from a threshold on, mappings of their own that `mremap` can grow.
+
+use super::{Kind, Page, Pages};
+use crate::config::{PAGE_SHIFT, PAGE_SIZE};
+use crate::fault::{Fault, die};
+use crate::source::os_page;
+use crate::sync::Ordering;
+use core::ptr::null_mut;
+
+/// What became of a block that was to change its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grown {
+    /// It has the new size where it is, or was moved there with its contents.
+    Done(*mut u8),
+    /// It is unchanged; allocate, copy and free instead.
+    Copy,
+}
+
+/// Pages that `size` bytes take, if that many can be counted.
+fn pages_for(size: usize) -> Option<u32> {
+    u32::try_from(size.div_ceil(PAGE_SIZE)).ok()
+}
+
+impl Pages {
+    /// Allocates `size` bytes (more than [`crate::config::MAX_SMALL`], or strangely aligned). Null if there is no memory.
+    #[must_use]
+    pub fn alloc_large(&self, size: usize, align: usize, zeroed: bool) -> *mut u8 {
+        if size >= self.huge_threshold.load(Ordering::Relaxed) {
+            return self.alloc_huge(size, align);
+        }
+        let (Some(pages), align) = (pages_for(size), (align >> PAGE_SHIFT).max(1) as u32) else {
+            return null_mut();
+        };
+        let run = if zeroed { self.alloc_zeroed(pages, align, Kind::Large) } else { self.alloc(pages, align, Kind::Large) };
+        run.map_or(null_mut(), |run| run.address)
+    }
+
+    fn alloc_huge(&self, size: usize, align: usize) -> *mut u8 {
+        let Some(len) = size.checked_next_multiple_of(os_page()) else {
+            return null_mut();
+        };
+        if !self.charge(len.div_ceil(PAGE_SIZE)) {
+            return null_mut();
+        }
+        let made = self.huge.reserve(self.source).and_then(|entry| {
+            let block = self.source.map(len, align.max(os_page()));
+            match block {
+                Some(block) => self.huge.enter(entry, block, len),
+                None => self.huge.put_back(entry),
+            }
+            block
+        });
+        let Some(block) = made else {
+            self.uncharge(len);
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return null_mut();
+        };
+        block.as_ptr()
+    }
+
+    fn uncharge(&self, len: usize) {
+        self.used.fetch_sub(len.div_ceil(PAGE_SIZE), Ordering::Relaxed);
+    }
+
+    /// Frees a block from [`Self::alloc_large`] that was allocated with, or last grown to, `size` bytes.
+    ///
+    /// # Safety
+    /// The block is dead. (A wrong address or size is found out and faults.)
+    pub unsafe fn free_large(&self, block: *mut u8, size: usize) {
+        if let Some(page) = self.page_of(block.addr()) {
+            self.verify(page, block, size);
+            // SAFETY: verified to be the first page of a large block, which is dead.
+            return unsafe { self.free(page) };
+        }
+        let Some((entry, block, len)) = self.huge.remove(block.addr()) else {
+            die(Fault::Foreign, block.addr(), "large block");
+        };
+        if size.next_multiple_of(os_page()) != len {
+            die(Fault::WrongSize, block.as_ptr().addr(), "huge block");
+        }
+        // SAFETY: the whole mapping, dead, and no longer in the table.
+        unsafe { self.source.unmap(block, len) };
+        self.huge.put_back(entry);
+        self.uncharge(len);
+    }
+
+    /// Faults unless `page` starts a large block at `block` of `size` bytes.
+    fn verify(&self, page: &Page, block: *mut u8, size: usize) {
+        let fault = match page.kind() {
+            Kind::Large if page.address() != block.addr() => Fault::Misaligned,
+            Kind::Large if pages_for(size) != Some(page.span()) => Fault::WrongSize,
+            Kind::Large => return,
+            Kind::Slab | Kind::Tail => Fault::WrongCache,
+            Kind::Free => Fault::DoubleFree,
+            Kind::Meta => Fault::Foreign,
+        };
+        die(fault, block.addr(), "large block");
+    }
+
+    /// Changes a large block from `old` to `new` bytes without copying, if it can: within its last page, into free pages behind
+    /// it, or by moving page tables.
+    ///
+    /// # Safety
+    /// The block is live, of `old` bytes, aligned to `align`; `new` is large too.
+    #[must_use]
+    pub unsafe fn resize_large(&self, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
+        if let Some(page) = self.page_of(block.addr()) {
+            self.verify(page, block, old);
+            return match pages_for(new) {
+                Some(pages) if self.resize_run(page, pages) => Grown::Done(block),
+                _ => Grown::Copy,
+            };
+        }
+        // SAFETY: the caller's.
+        unsafe { self.resize_huge(block, new, align) }
+    }
+
+    fn resize_run(&self, page: &Page, pages: u32) -> bool {
+        let Some((arena, start)) = self.locate(page) else {
+            return false;
+        };
+        let (old_end, new_end) = (start + page.span() as usize, start + pages as usize);
+        if new_end < old_end {
+            page.set_span(pages);
+            self.release(arena, &(new_end..old_end));
+            return true;
+        }
+        if new_end == old_end {
+            return true;
+        }
+        let more = old_end..new_end;
+        if !self.charge(more.len()) {
+            return false;
+        }
+        let mut state = self.state.lock();
+        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source, new_end);
+        if fits {
+            state.runs[arena].claim(&more);
+            drop(state);
+            self.arenas[arena].dirt().refresh(&more);
+            page.set_span(pages);
+        } else {
+            drop(state);
+            self.used.fetch_sub(more.len(), Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// # Safety
+    /// As [`Self::resize_large`], for a block that is in no arena.
+    unsafe fn resize_huge(&self, block: *mut u8, new: usize, align: usize) -> Grown {
+        let Some(new_len) = new.checked_next_multiple_of(os_page()) else {
+            return Grown::Copy;
+        };
+        let Some((entry, block, len)) = self.huge.remove(block.addr()) else {
+            die(Fault::Foreign, block.addr(), "huge block");
+        };
+        let resized = if self.recharge(len, new_len) {
+            // Moving keeps the alignment of an OS page and no more.
+            // SAFETY: the whole mapping; nobody else can reach it, as it is out of the table.
+            let resized = unsafe { self.source.remap(block, len, new_len, align <= os_page()) };
+            if resized.is_none() {
+                self.settle(new_len, len);
+            }
+            resized
+        } else {
+            None
+        };
+        match resized {
+            Some(moved) => {
+                self.huge.enter(entry, moved, new_len);
+                Grown::Done(moved.as_ptr())
+            }
+            None => {
+                self.huge.enter(entry, block, len);
+                Grown::Copy
+            }
+        }
+    }
+
+    /// Replaces the charge for `old` bytes by one for `new`, if the hard limit allows it.
+    fn recharge(&self, old: usize, new: usize) -> bool {
+        let (old_pages, new_pages) = (old.div_ceil(PAGE_SIZE), new.div_ceil(PAGE_SIZE));
+        if new_pages > old_pages {
+            return self.charge(new_pages - old_pages);
+        }
+        self.settle(old, new);
+        true
+    }
+
+    fn settle(&self, old: usize, new: usize) {
+        self.used.fetch_add(new.div_ceil(PAGE_SIZE), Ordering::Relaxed);
+        self.used.fetch_sub(old.div_ceil(PAGE_SIZE), Ordering::Relaxed);
+    }
+
+    /// Usable bytes of the large block at `block`, if there is one.
+    #[must_use]
+    pub fn large_len(&self, block: *const u8) -> Option<usize> {
+        match self.page_of(block.addr()) {
+            Some(page) if page.kind() == Kind::Large && page.address() == block.addr() => {
+                Some((page.span() as usize) << PAGE_SHIFT)
+            }
+            Some(_) => None,
+            None => self.huge.len_of(block.addr()),
+        }
+    }
+}

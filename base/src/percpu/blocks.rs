@@ -1,0 +1,103 @@
+//! Empty sheaf blocks: a chain per order in each CPU's row, a shared list behind it, fresh metadata behind that.
+
+use super::{PerCpu, Place, Shape, Sheaf};
+use crate::config::{SHEAF_MIN_ORDER, SHEAF_ORDERS};
+use crate::meta::Meta;
+use crate::pages::Pages;
+use crate::sync::{AtomicUsize, Lock, Ordering, Rank};
+use core::ptr::null_mut;
+
+/// Blocks on a CPU's chain, per order.
+const CHAIN: u32 = 48;
+
+#[derive(Debug)]
+struct List(*mut u8);
+
+// SAFETY: a list of dead blocks, reached under its lock alone.
+unsafe impl Send for List {}
+
+/// The shared lists.
+#[derive(Debug)]
+pub struct Blocks {
+    lists: [Lock<List, { Rank::Blocks.of() }>; SHEAF_ORDERS],
+    made: AtomicUsize,
+}
+
+impl Blocks {
+    /// No blocks.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { lists: [const { Lock::new(List(null_mut())) }; SHEAF_ORDERS], made: AtomicUsize::new(0) }
+    }
+
+    /// An empty sheaf; `None` if there is no memory for one.
+    #[must_use]
+    pub fn get(&self, percpu: &PerCpu, meta: &Meta, pages: &Pages, shape: Shape) -> Option<Sheaf> {
+        let order = shape.order_index();
+        let mut block = percpu.unchain(Place::Empties(order), 0);
+        if block.is_null() {
+            block = self.lists[order].lock().take();
+        }
+        if block.is_null() {
+            block = meta.alloc(pages, 1 << shape.order, 1 << shape.order)?.as_ptr();
+            self.made.fetch_add(1 << shape.order, Ordering::Relaxed);
+        }
+        // SAFETY: a block of that order, taken off its list, is ours.
+        Some(unsafe { Sheaf::new(block, shape) })
+    }
+
+    /// Takes a sheaf's block back; its objects are elsewhere.
+    pub fn put(&self, percpu: &PerCpu, sheaf: Sheaf) {
+        let order = sheaf.shape().order_index();
+        let block = sheaf.into_block();
+        if !percpu.chain(Place::Empties(order), 0, block, CHAIN) {
+            self.lists[order].lock().give(block);
+        }
+    }
+
+    /// Bytes of blocks ever made; they are kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Takes every lock before `fork`.
+    pub fn prepare_fork(&self) {
+        self.lists.iter().for_each(Lock::acquire);
+    }
+
+    /// Releases them, in parent and child.
+    ///
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: the caller's.
+        self.lists.iter().for_each(|list| unsafe { list.release() });
+    }
+
+    /// The smallest order there is, for documentation of sizes.
+    pub const SMALLEST: usize = 1 << SHEAF_MIN_ORDER;
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl List {
+    fn take(&mut self) -> *mut u8 {
+        let block = self.0;
+        if !block.is_null() {
+            // SAFETY: a listed block's first eight bytes are the link.
+            self.0 = unsafe { block.cast::<*mut u8>().read() };
+        }
+        block
+    }
+
+    fn give(&mut self, block: *mut u8) {
+        // SAFETY: the block is dead and at least eight bytes long.
+        unsafe { block.cast::<*mut u8>().write(self.0) };
+        self.0 = block;
+    }
+}

@@ -1,0 +1,194 @@
+//! Taking sheaves out of other CPUs' rows.
+//!
+//! The protocol, under one lock:
+//!
+//! 1. The slot's epoch becomes odd. `swap_if` and `unchain` compare the epoch inside their sequences.
+//! 2. A barrier aborts every sequence that was running, so that from here on nothing is installed in the slot, nor taken from its
+//!    spare or stash.
+//! 3. Each word is exchanged for 0. Only a main word can still change, by a push or pop that was under way on that row: such a one
+//!    commits the word of the same sheaf again. So after another barrier a main word that is no longer 0 is taken anew, and what was
+//!    taken last is the truth.
+//! 4. The shape may change. The epoch becomes even.
+
+use super::table::{Place, Slot};
+use super::word::{Shape, Sheaf, Word};
+use super::{PerCpu, Row, rseq};
+use crate::config::SHEAF_ORDERS;
+use crate::sync::Ordering;
+
+/// Which rows a drain is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// All of them.
+    Any,
+    /// Those in which the slot's main word is what the last pass saw.
+    Untouched,
+}
+
+/// Rows whose main words are taken with one barrier.
+const ROWS_AT_ONCE: usize = 64;
+
+impl PerCpu {
+    /// Takes the sheaves of `slot` out of every row that `which` selects and hands them to `sink`. False if running sequences cannot be
+    /// interrupted: then nothing has happened.
+    pub fn drain(&self, slot: Slot, which: Idle, sink: impl FnMut(Sheaf)) -> bool {
+        self.drain_and(slot, which, sink, |_| None)
+    }
+
+    /// The same; then, while nothing can be installed yet, `settle` clears what else holds sheaves of the slot's shape, and says what
+    /// shape they have from now on.
+    pub fn drain_and(
+        &self,
+        slot: Slot,
+        which: Idle,
+        mut sink: impl FnMut(Sheaf),
+        settle: impl FnOnce(Shape) -> Option<Shape>,
+    ) -> bool {
+        let _one_at_a_time = self.drain.lock();
+        let control = &self.table.controls[slot.index()];
+        let packed = control.shape.load(Ordering::Relaxed);
+        let shape = Shape { order: packed >> 16, cap: packed & 0xFFFF };
+        // Release: whoever sees the new epoch sees nothing older.
+        control.epoch.fetch_add(1, Ordering::Release);
+        let interrupted = self.interrupt();
+        if interrupted && shape.cap > 0 {
+            self.take_all(slot, shape, which, &mut sink);
+        }
+        if interrupted && let Some(shape) = settle(shape) {
+            self.reshape(slot, shape);
+        }
+        // Release pairs with the Acquire in `lease`: the new epoch comes with the new shape.
+        control.epoch.fetch_add(1, Ordering::Release);
+        interrupted
+    }
+
+    fn interrupt(&self) -> bool {
+        self.table.is_locked() || rseq::barrier()
+    }
+
+    fn take_all(&self, slot: Slot, shape: Shape, which: Idle, sink: &mut impl FnMut(Sheaf)) {
+        let mut first = 0;
+        while first < self.cpus() {
+            let rows = first..self.cpus().min(first + ROWS_AT_ONCE as u32);
+            let mut mains = [Word::NONE; ROWS_AT_ONCE];
+            self.take_mains(slot, rows.clone(), which, &mut mains);
+            for (row, main) in rows.clone().zip(mains) {
+                // Where the main sheaf was left alone, so is the rest of the row.
+                if which == Idle::Untouched && main.is_none() && !self.is_untouched(row, slot) {
+                    continue;
+                }
+                let spare = self.exchange(row, Place::Spare(slot));
+                for word in [main, Word(spare)] {
+                    // SAFETY: taken out by the protocol, so ours, and of the slot's shape.
+                    if let Some(sheaf) = unsafe { Sheaf::from_word(word, self.base(), shape) } {
+                        sink(sheaf);
+                    }
+                }
+                self.take_chain(self.exchange(row, Place::Stash(slot)), shape, sink);
+            }
+            first = rows.end;
+        }
+    }
+
+    /// Step 3 for main words.
+    fn take_mains(&self, slot: Slot, rows: core::ops::Range<u32>, which: Idle, mains: &mut [Word; ROWS_AT_ONCE]) {
+        let mut selected = [false; ROWS_AT_ONCE];
+        for (row, selected) in rows.clone().zip(&mut selected) {
+            *selected = which == Idle::Any || self.is_untouched(row, slot);
+        }
+        loop {
+            let mut taken = false;
+            for ((row, main), selected) in rows.clone().zip(mains.iter_mut()).zip(selected) {
+                let word = if selected { self.exchange(row, Place::Main(slot)) } else { 0 };
+                if word != 0 {
+                    *main = Word(word);
+                    taken = true;
+                }
+            }
+            if !taken || self.table.is_locked() {
+                return;
+            }
+            // The barrier worked a moment ago, so it works now.
+            self.interrupt();
+        }
+    }
+
+    fn exchange(&self, row: u32, place: Place) -> u64 {
+        let _row = self.table.is_locked().then(|| Row::wait(&self.table, row));
+        // Acquire: the sheaf's contents were written before the word.
+        self.table.word(row, place.offset()).swap(0, Ordering::AcqRel)
+    }
+
+    fn take_chain(&self, mut head: u64, shape: Shape, sink: &mut impl FnMut(Sheaf)) {
+        while head != 0 {
+            let block = core::ptr::with_exposed_provenance_mut::<u8>((head & !63) as usize);
+            // SAFETY: the chain is ours; a chained block's first eight bytes are the link.
+            head = unsafe { block.cast::<u64>().read() };
+            // SAFETY: a stashed block holds a full sheaf.
+            sink(unsafe { Sheaf::from_full(block, shape) });
+        }
+    }
+
+    /// True if the slot has something in that row and its main word has not changed since [`Self::mark`].
+    fn is_untouched(&self, row: u32, slot: Slot) -> bool {
+        let read = |place: Place| self.table.word(row, place.offset()).load(Ordering::Relaxed);
+        let main = read(Place::Main(slot));
+        let holds = main | read(Place::Spare(slot)) | read(Place::Stash(slot)) != 0;
+        holds && main == self.table.idle_mark(row, slot).load(Ordering::Relaxed)
+    }
+
+    /// True if some row has something of `slot` that has not been touched since [`Self::mark`].
+    #[must_use]
+    pub fn has_idle(&self, slot: Slot) -> bool {
+        (0..self.cpus()).any(|row| self.is_untouched(row, slot))
+    }
+
+    /// Remembers every row's main word of `slot`, for [`Idle::Untouched`].
+    pub fn mark(&self, slot: Slot) {
+        for row in 0..self.cpus() {
+            let main = self.table.word(row, Place::Main(slot).offset()).load(Ordering::Relaxed);
+            let mark = self.table.idle_mark(row, slot);
+            if mark.load(Ordering::Relaxed) != main {
+                mark.store(main, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Sets the shape of a slot that has never had one; nothing of it can be in use. `cap` 0 means no queues.
+    pub fn shape_first(&self, slot: Slot, shape: Shape) {
+        self.reshape(slot, shape);
+        // Release pairs with the Acquire in `lease`.
+        self.table.controls[slot.index()].epoch.fetch_add(2, Ordering::Release);
+    }
+
+    fn reshape(&self, slot: Slot, shape: Shape) {
+        let control = &self.table.controls[slot.index()];
+        control.shape.store(shape.order << 16 | shape.cap, Ordering::Relaxed);
+        control.mask.store(if shape.cap == 0 { 0 } else { shape.mask() }, Ordering::Relaxed);
+    }
+
+    /// Objects that the queues of `slot` hold, at some moment around now. Exact when nothing runs.
+    #[must_use]
+    pub fn queued(&self, slot: Slot) -> usize {
+        let lease = self.lease(slot);
+        let Some(shape) = lease.shape() else { return 0 };
+        let held = |row, place: Place| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)).len(shape) as usize;
+        (0..self.cpus())
+            .map(|row| {
+                let stash = self.table.word(row, Place::Stash(slot).offset()).load(Ordering::Relaxed) & 63;
+                held(row, Place::Main(slot)) + held(row, Place::Spare(slot)) + stash as usize * shape.cap as usize
+            })
+            .sum()
+    }
+
+    /// Every word's sheaf is no fuller than it can be, and there are no more orders than places for them. Exact when nothing runs.
+    #[must_use]
+    pub fn check(&self, slot: Slot) -> bool {
+        let Some(shape) = self.lease(slot).shape() else {
+            return true;
+        };
+        let fits = |row, place: Place| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)).len(shape) <= shape.cap;
+        shape.order_index() < SHEAF_ORDERS
+            && (0..self.cpus()).all(|row| fits(row, Place::Main(slot)) && fits(row, Place::Spare(slot)))
+    }
+}

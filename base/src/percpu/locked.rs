@@ -1,0 +1,140 @@
+//! The portable fallback: the same words, each row behind a lock.
+//!
+//! A thread tries the row of the CPU it is on, then a few others, so that it seldom waits for a preempted holder.
+
+use super::table::{Place, Table};
+use super::word::Word;
+use crate::config::SHEAF_MAX_ORDER;
+use crate::sync::{Ordering, relax};
+use core::ptr::null_mut;
+
+/// A row that this thread holds.
+pub(super) struct Row<'a> {
+    table: &'a Table,
+    row: u32,
+}
+
+const ATTEMPTS: u32 = 4;
+
+fn cpu() -> u32 {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: takes nothing.
+        let cpu = unsafe { libc::sched_getcpu() };
+        cpu.max(0) as u32
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        // No CPU number here: threads have distinct stacks, so their address tells them apart.
+        let here = 0_u8;
+        (core::ptr::from_ref(&here).addr() >> 16) as u32
+    }
+}
+
+impl<'a> Row<'a> {
+    /// Takes a row near the CPU that this thread runs on.
+    pub(super) fn take(table: &'a Table) -> Self {
+        let home = cpu() % table.cpus();
+        for attempt in 0..ATTEMPTS.min(table.cpus()) {
+            let row = (home + attempt) % table.cpus();
+            if try_take(table, row) {
+                return Self { table, row };
+            }
+        }
+        Self::wait(table, home)
+    }
+
+    /// Takes row `row`.
+    pub(super) fn wait(table: &'a Table, row: u32) -> Self {
+        let mut round = 0;
+        while !try_take(table, row) {
+            relax(&mut round);
+        }
+        Self { table, row }
+    }
+
+    /// Keeps the row taken, for `fork`.
+    pub(super) fn forget(self) {
+        core::mem::forget(self);
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.row
+    }
+
+    fn get(&self, offset: usize) -> u64 {
+        self.table.word(self.row, offset).load(Ordering::Relaxed)
+    }
+
+    fn set(&self, offset: usize, value: u64) {
+        self.table.word(self.row, offset).store(value, Ordering::Relaxed);
+    }
+
+    /// As the sequence of that name.
+    pub(super) fn pop(&self, offset: usize) -> *mut u8 {
+        let word = self.get(offset);
+        // SAFETY: below the top of the sheaf, or of the table, lies an object or null.
+        let object = unsafe { *self.table.base().wrapping_add((word as usize).wrapping_sub(8)).cast::<*mut u8>() };
+        if object.is_null() {
+            return null_mut();
+        }
+        self.set(offset, word.wrapping_sub(8));
+        object
+    }
+
+    /// As the sequence of that name.
+    pub(super) fn push(&self, place: Place, object: *mut u8) -> bool {
+        let (offset, mask) = (place.offset(), self.table.controls[place.control()].mask.load(Ordering::Relaxed));
+        let word = self.get(offset);
+        if word & mask == 0 {
+            return false;
+        }
+        // SAFETY: the sheaf is not full, so its top is a slot.
+        unsafe { *self.table.base().wrapping_add(word as usize).cast::<*mut u8>() = object };
+        self.set(offset, word.wrapping_add(8));
+        true
+    }
+
+    /// As the sequence of that name.
+    pub(super) fn swap_if(&self, place: Place, epoch: u32, old: Word, new: Word) -> bool {
+        let same = self.epoch(place) == epoch && self.get(place.offset()) == old.0;
+        if same {
+            self.set(place.offset(), new.0);
+        }
+        same
+    }
+
+    /// As the sequence of that name.
+    pub(super) fn unchain(&self, place: Place, epoch: u32) -> u64 {
+        let head = self.get(place.offset());
+        if head == 0 || self.epoch(place) != epoch {
+            return 0;
+        }
+        // SAFETY: a chained block is the chain's, and its first eight bytes are the link.
+        let next = unsafe { *core::ptr::with_exposed_provenance::<u64>((head & !63) as usize) };
+        self.set(place.offset(), next);
+        head
+    }
+
+    fn epoch(&self, place: Place) -> u32 {
+        self.table.controls[place.control()].epoch.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Row<'_> {
+    fn drop(&mut self) {
+        release(self.table, self.row);
+    }
+}
+
+fn try_take(table: &Table, row: u32) -> bool {
+    // Acquire pairs with the Release of the last holder.
+    table.row_lock(row).compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+}
+
+/// Releases a row that was kept with [`Row::forget`], or is being dropped.
+pub(super) fn release(table: &Table, row: u32) {
+    table.row_lock(row).store(0, Ordering::Release);
+}
+
+const _: () = assert!(SHEAF_MAX_ORDER >= 6, "chain heads keep a count in the six low bits of a block's address");

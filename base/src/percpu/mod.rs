@@ -1,0 +1,252 @@
+//! Per-CPU queues.
+//!
+//! Each slot (a cache) has in each row (a CPU id) a main word and a spare word, standing for a sheaf each, and a chain of full
+//! sheaves, the stash. The fast paths [`PerCpu::pop`] and [`PerCpu::push`] are one restartable sequence each; every slow path works on
+//! sheaves that it owns and puts them in place with [`PerCpu::swap_if`].
+//!
+//! [`PerCpu::drain`] takes other CPUs' sheaves out. It begins a new, odd *epoch* for the slot: from then on nothing can be installed,
+//! because `swap_if` compares the epoch inside its sequence; owners meanwhile find no sheaf, go to the slow path, and are served without
+//! one. What a cache's sheaves look like may change only then.
+
+mod blocks;
+mod drain;
+mod locked;
+mod rseq;
+mod table;
+mod word;
+
+pub use blocks::Blocks;
+pub use drain::Idle;
+pub use table::{Place, Slot};
+pub use word::{Shape, Sheaf, Word};
+
+use crate::source::PageSource;
+use crate::sync::{Lock, Ordering, Rank};
+use locked::Row;
+use table::Table;
+
+/// How the rows are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Not set up.
+    Down,
+    /// Restartable sequences.
+    Restartable,
+    /// A lock per row.
+    Locked,
+}
+
+/// The per-CPU queues of one allocator.
+#[derive(Debug)]
+pub struct PerCpu {
+    table: Table,
+    drain: Lock<(), { Rank::Drain.of() }>,
+}
+
+/// What a slow path knows of a slot when it begins. Installing with it fails once a drain has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    slot: Slot,
+    epoch: u32,
+    shape: Shape,
+}
+
+impl Lease {
+    /// Geometry of the slot's sheaves; `None` while it has no queues, or is being drained.
+    #[must_use]
+    pub fn shape(&self) -> Option<Shape> {
+        (self.epoch.is_multiple_of(2) && self.shape.cap > 0).then_some(self.shape)
+    }
+}
+
+impl PerCpu {
+    /// No queues yet: every pop finds nothing and every push has no room.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { table: Table::new(), drain: Lock::new(()) }
+    }
+
+    /// Maps the rows and finds out how they can be kept. False if there is no memory.
+    pub fn boot(&self, source: &dyn PageSource, cpus: u32, force_locked: bool) -> bool {
+        if !self.table.map(source, cpus) {
+            return false;
+        }
+        match if force_locked { None } else { rseq::detect() } {
+            Some(area) => self.table.arm(area),
+            None => self.table.arm_locked(),
+        }
+        true
+    }
+
+    /// How the rows are kept.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match (self.table.cpus(), self.table.is_locked()) {
+            (0, _) => Mode::Down,
+            (_, true) => Mode::Locked,
+            (_, false) => Mode::Restartable,
+        }
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn cpus(&self) -> u32 {
+        self.table.cpus()
+    }
+
+    /// Takes an object from this CPU's main sheaf. Null if there is none, or no restartable sequences: then ask
+    /// [`Self::pop_locked`]. About fifteen instructions, no atomics.
+    #[inline(always)]
+    #[must_use]
+    pub fn pop(&self, slot: Slot) -> *mut u8 {
+        rseq::pop(&self.table, Place::Main(slot).offset())
+    }
+
+    /// Adds an object to this CPU's main sheaf. False if there is no room, or no restartable sequences: then ask
+    /// [`Self::push_locked`].
+    #[inline(always)]
+    #[must_use]
+    pub fn push(&self, slot: Slot, object: *mut u8) -> bool {
+        rseq::push(&self.table, Place::Main(slot).offset(), object)
+    }
+
+    /// [`Self::pop`] where rows are locked; null elsewhere.
+    #[must_use]
+    pub fn pop_locked(&self, slot: Slot) -> *mut u8 {
+        if self.table.is_locked() { Row::take(&self.table).pop(Place::Main(slot).offset()) } else { core::ptr::null_mut() }
+    }
+
+    /// [`Self::push`] where rows are locked; false elsewhere.
+    #[must_use]
+    pub fn push_locked(&self, slot: Slot, object: *mut u8) -> bool {
+        self.table.is_locked() && Row::take(&self.table).push(Place::Main(slot), object)
+    }
+
+    /// Begins a slow path on `slot`.
+    #[must_use]
+    pub fn lease(&self, slot: Slot) -> Lease {
+        let control = &self.table.controls[slot.index()];
+        // Acquire pairs with the Release stores of a drain. The shape changes in odd epochs only, so that the same even epoch before
+        // and after means that the shape is that epoch's.
+        let epoch = control.epoch.load(Ordering::Acquire);
+        let shape = control.shape.load(Ordering::Acquire);
+        let again = control.epoch.load(Ordering::Relaxed);
+        let shape = Shape { order: shape >> 16, cap: shape & 0xFFFF };
+        Lease { slot, epoch: if epoch == again { epoch } else { 1 }, shape }
+    }
+
+    /// This thread's row, unless its CPU is beyond the table.
+    #[must_use]
+    pub fn row(&self) -> Option<u32> {
+        let row = match self.mode() {
+            Mode::Down => return None,
+            Mode::Locked => Row::take(&self.table).number(),
+            Mode::Restartable => rseq::row(&self.table),
+        };
+        (row < self.table.cpus()).then_some(row)
+    }
+
+    /// What `place` of this CPU's row holds at some moment around now.
+    #[must_use]
+    pub fn peek(&self, place: Place) -> Word {
+        self.row().map_or(Word::NONE, |row| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)))
+    }
+
+    /// Replaces `old` by `new` in `place` of whichever row this thread is on, if it holds `old` and no drain has begun since the lease.
+    /// Then whoever calls owns the sheaf of `old`, and no longer that of `new`.
+    #[must_use]
+    pub fn swap_if(&self, lease: &Lease, place: Place, old: Word, new: Word) -> bool {
+        if self.table.is_locked() {
+            return Row::take(&self.table).swap_if(place, lease.epoch, old, new);
+        }
+        let control = table::CONTROL + place.control() * 16;
+        rseq::swap_if(&self.table, place.offset(), control, lease.epoch, old.0, new.0)
+    }
+
+    /// The base of every word.
+    #[must_use]
+    pub fn base(&self) -> *mut u8 {
+        self.table.base()
+    }
+
+    /// Takes a full sheaf from this CPU's stash.
+    #[must_use]
+    pub fn unstash(&self, lease: &Lease) -> Option<Sheaf> {
+        let head = self.unchain(Place::Stash(lease.slot), lease.epoch);
+        // SAFETY: a stashed block held a full sheaf of the lease's shape, and is now ours.
+        (!head.is_null()).then(|| unsafe { Sheaf::from_full(head, lease.shape) })
+    }
+
+    /// Puts a full sheaf into this CPU's stash unless it holds `most`; gives it back otherwise.
+    ///
+    /// # Errors
+    /// The sheaf, if there is no room or a drain has begun.
+    pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u32) -> Result<(), Sheaf> {
+        debug_assert!(sheaf.is_full());
+        let block = sheaf.into_block();
+        if self.chain(Place::Stash(lease.slot), lease.epoch, block, most) {
+            return Ok(());
+        }
+        // SAFETY: the block is still ours and still holds a full sheaf.
+        Err(unsafe { Sheaf::from_full(block, lease.shape) })
+    }
+
+    /// Takes the first block off a chain of this CPU's row; null if there is none.
+    fn unchain(&self, place: Place, epoch: u32) -> *mut u8 {
+        let head = if self.table.is_locked() {
+            Row::take(&self.table).unchain(place, epoch)
+        } else {
+            rseq::unchain(&self.table, place.offset(), table::CONTROL + place.control() * 16, epoch)
+        };
+        core::ptr::with_exposed_provenance_mut((head & !63) as usize)
+    }
+
+    /// Puts `block` on a chain of this CPU's row, unless it has `most` blocks. The head is the first block's address with the number of
+    /// blocks in its six low bits; each block's first eight bytes hold the head below it.
+    fn chain(&self, place: Place, epoch: u32, block: *mut u8, most: u32) -> bool {
+        let Some(row) = self.row() else { return false };
+        let head = self.table.word(row, place.offset()).load(Ordering::Relaxed);
+        if (head & 63) as u32 >= most.min(63) {
+            return false;
+        }
+        let new = block.expose_provenance() as u64 | ((head & 63) + 1);
+        // SAFETY: the block is ours until the swap succeeds.
+        unsafe { block.cast::<u64>().write(head) };
+        let lease = Lease { slot: Slot::new(0), epoch, shape: Shape { order: 0, cap: 0 } };
+        self.swap_if(&lease, place, Word(head), Word(new))
+    }
+
+    /// Takes what `fork` must not find taken.
+    pub fn prepare_fork(&self) {
+        self.drain.acquire();
+        if self.table.is_locked() {
+            (0..self.table.cpus()).for_each(|row| Row::wait(&self.table, row).forget());
+        }
+    }
+
+    /// Releases it, in parent and child.
+    ///
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    pub unsafe fn after_fork(&self) {
+        if self.table.is_locked() {
+            (0..self.table.cpus()).for_each(|row| locked::release(&self.table, row));
+        }
+        // SAFETY: the caller's.
+        unsafe { self.drain.release() };
+    }
+}
+
+impl Default for PerCpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Every CPU that this machine could have.
+#[must_use]
+pub fn possible_cpus() -> u32 {
+    // SAFETY: takes a number.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    u32::try_from(cpus).unwrap_or(1).max(1)
+}

@@ -1,0 +1,34 @@
+//! Restartable sequences: the platform's primitives behind one interface.
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod detect;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod membarrier;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+#[path = "none.rs"]
+mod primitives;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[path = "x86_64.rs"]
+mod primitives;
+
+pub(super) use primitives::{pop, push, row, swap_if, unchain};
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+pub(super) use primitives::detect;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+pub(super) use {detect::detect, membarrier::barrier};
+
+/// Without restartable sequences nothing is ever in flight.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+pub(super) fn barrier() -> bool {
+    true
+}
+
+/// Where a thread's restartable-sequence area is, relative to its thread pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Area {
+    /// Offset of `rseq_cs`.
+    pub(super) cs: usize,
+    /// Offset of the id that names the row: `mm_cid`, or `cpu_id` on kernels before 6.3.
+    pub(super) id: usize,
+}

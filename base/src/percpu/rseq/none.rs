@@ -1,0 +1,36 @@
+//! Where there are no restartable sequences: the fast paths do nothing, and everything goes through the locked rows.
+
+use super::super::table::Table;
+use core::ptr::null_mut;
+
+/// Never has an object.
+#[inline(always)]
+pub(in crate::percpu) fn pop(_table: &Table, _off: usize) -> *mut u8 {
+    null_mut()
+}
+
+/// Never has room.
+#[inline(always)]
+pub(in crate::percpu) fn push(_table: &Table, _off: usize, _object: *mut u8) -> bool {
+    false
+}
+
+/// Never succeeds.
+pub(in crate::percpu) fn swap_if(_table: &Table, _off: usize, _control: usize, _epoch: u32, _old: u64, _new: u64) -> bool {
+    false
+}
+
+/// Always empty.
+pub(in crate::percpu) fn unchain(_table: &Table, _off: usize, _control: usize, _epoch: u32) -> u64 {
+    0
+}
+
+/// No row.
+pub(in crate::percpu) fn row(_table: &Table) -> u32 {
+    u32::MAX
+}
+
+/// What [`super::detect`] finds here.
+pub(in crate::percpu) fn detect() -> Option<super::Area> {
+    None
+}

@@ -1,0 +1,198 @@
+//! The restartable sequences for x86-64 Linux.
+//!
+//! Each primitive is one critical section with a single committing store, its last instruction. If the thread is preempted, migrated
+//! or gets a signal inside it, the kernel continues at the abort label, which starts again. What the sequences rely on:
+//!
+//! * Input registers are never written, and every scratch register is loaded after the restart label.
+//! * The id that picks the row is read inside the section; while the section runs, no other thread has that id.
+//! * The signature stands in the four bytes before the abort label.
+//! * Nothing but `rseq_cs` of the thread's area is ever written.
+//!
+//! `table` points to a [`super::super::Table`]; its offsets are part of the code, see `offsets` there. Queue words are addressed
+//! through one register without index, so that the processor forwards the last store to the next load.
+
+use super::super::table::{CONTROL, Table};
+use core::arch::asm;
+
+/// The head of every critical section: descriptor 771 of section 772..773 with abort handler 774, restart at 775. Arms the section
+/// and leaves the address of the row's word `{off}` in `{t}`. Jumps to `$none` if there are no restartable sequences or no row.
+macro_rules! enter {
+    ($none:literal) => {
+        concat!(
+            ".pushsection __rseq_cs, \"aw\"\n",
+            ".balign 32\n",
+            "771: .long 0, 0\n",
+            ".quad 772f, 773f-772f, 774f\n",
+            ".popsection\n",
+            ".pushsection .text.unlikely, \"ax\"\n",
+            ".long 0x53053053\n",
+            "774: jmp 775f\n",
+            ".popsection\n",
+            "775:\n",
+            "mov {v}, [{table} + 8]\n",
+            "test {v}, {v}\n",
+            "jz ",
+            $none,
+            "\n",
+            "lea {t}, [rip + 771b]\n",
+            "mov fs:[{v}], {t}\n",
+            "772:\n",
+            "mov {t}, [{table} + 16]\n",
+            "mov {t:e}, fs:[{t}]\n",
+            "cmp {t:e}, [{table} + 24]\n",
+            "jae ",
+            $none,
+            "\n",
+            "shl {t}, 16\n",
+            "add {t}, {off}\n",
+        )
+    };
+}
+
+/// Takes the newest object of the queue word at `off`; null if it has none or there is no row.
+#[inline(always)]
+pub(in crate::percpu) fn pop(table: &Table, off: usize) -> *mut u8 {
+    let object: *mut u8;
+    // SAFETY: reads and writes queue words of the caller's own row, atomically with respect to it; see the module.
+    unsafe {
+        asm!(
+            enter!("776f"),
+            "mov {o}, [{table}]",
+            "add {t}, {o}",
+            "mov {v}, [{t}]",
+            "mov {o}, [{o} + {v} - 8]",
+            "test {o}, {o}",
+            "jz 773f",
+            "sub {v}, 8",
+            "mov [{t}], {v}",
+            "773:",
+            ".pushsection .text.unlikely, \"ax\"",
+            "776: xor {o:e}, {o:e}",
+            "jmp 773b",
+            ".popsection",
+            table = in(reg) table,
+            off = in(reg) off,
+            t = out(reg) _,
+            v = out(reg) _,
+            o = out(reg) object,
+            options(nostack),
+        );
+    }
+    object
+}
+
+/// Adds `object` to the queue word at `off`; false if the sheaf is full or there is none.
+#[inline(always)]
+pub(in crate::percpu) fn push(table: &Table, off: usize, object: *mut u8) -> bool {
+    // SAFETY: as for `pop`. The slot written is above the top, so that an aborted store is overwritten or ignored. The mask is read
+    // inside the section: who changes it interrupts the section first.
+    unsafe {
+        asm!(
+            enter!("{none}"),
+            "mov {b}, [{table}]",
+            "add {t}, {b}",
+            "mov {v}, [{t}]",
+            "test [{table} + {off} * 2 + {control}], {v}",
+            "jz {none}",
+            "mov [{b} + {v}], {object}",
+            "add {v}, 8",
+            "mov [{t}], {v}",
+            "773:",
+            table = in(reg) table,
+            off = in(reg) off,
+            object = in(reg) object,
+            t = out(reg) _,
+            v = out(reg) _,
+            b = out(reg) _,
+            control = const CONTROL,
+            none = label { return false },
+            options(nostack),
+        );
+    }
+    true
+}
+
+/// Replaces the word at `off` by `new` if it is `old` and the slot at `control` is still in `epoch`.
+#[inline]
+pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, epoch: u32, old: u64, new: u64) -> bool {
+    // SAFETY: as for `pop`.
+    unsafe {
+        asm!(
+            enter!("{none}"),
+            "add {t}, [{table}]",
+            "cmp [{table} + {control} + 8], {epoch:e}",
+            "jne {none}",
+            "cmp [{t}], {old}",
+            "jne {none}",
+            "mov [{t}], {new}",
+            "773:",
+            table = in(reg) table,
+            off = in(reg) off,
+            control = in(reg) control,
+            epoch = in(reg) epoch,
+            old = in(reg) old,
+            new = in(reg) new,
+            t = out(reg) _,
+            v = out(reg) _,
+            none = label { return false },
+            options(nostack),
+        );
+    }
+    true
+}
+
+/// Takes the first block off the chain at `off`: the word becomes what the block's first eight bytes hold. Returns the old word, 0 if
+/// the chain is empty, the slot is no longer in `epoch`, or there is no row.
+#[inline]
+pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, epoch: u32) -> u64 {
+    let head: u64;
+    // SAFETY: as for `pop`; a block on the chain stays mapped even when somebody else has just taken it.
+    unsafe {
+        asm!(
+            enter!("776f"),
+            "add {t}, [{table}]",
+            "xor {o:e}, {o:e}",
+            "cmp [{table} + {control} + 8], {epoch:e}",
+            "jne 773f",
+            "mov {o}, [{t}]",
+            "test {o}, {o}",
+            "jz 773f",
+            "mov {v}, {o}",
+            "and {v}, -64",
+            "mov {v}, [{v}]",
+            "mov [{t}], {v}",
+            "773:",
+            ".pushsection .text.unlikely, \"ax\"",
+            "776: xor {o:e}, {o:e}",
+            "jmp 773b",
+            ".popsection",
+            table = in(reg) table,
+            off = in(reg) off,
+            control = in(reg) control,
+            epoch = in(reg) epoch,
+            t = out(reg) _,
+            v = out(reg) _,
+            o = out(reg) head,
+            options(nostack),
+        );
+    }
+    head
+}
+
+/// The id of this thread's row right now.
+#[inline]
+pub(in crate::percpu) fn row(table: &Table) -> u32 {
+    let row: u32;
+    // SAFETY: reads the thread's restartable-sequence area, whose place `table` knows.
+    unsafe {
+        asm!(
+            "mov {t}, [{table} + 16]",
+            "mov {row:e}, fs:[{t}]",
+            table = in(reg) table,
+            t = out(reg) _,
+            row = lateout(reg) row,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    row
+}

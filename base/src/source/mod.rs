@@ -1,0 +1,57 @@
+//! Where address space comes from: the one contract between kmem and the operating system's memory calls.
+
+#[cfg(any(test, feature = "testing"))]
+mod faulty;
+mod os;
+
+#[cfg(any(test, feature = "testing"))]
+pub use faulty::{Call, FaultySource, Plan};
+pub use os::OsSource;
+
+use core::ptr::NonNull;
+
+/// Supplies address space and memory. Every call may fail, and a failed call has changed nothing.
+///
+/// # Safety
+/// Memory handed out is nobody else's until it is given back, and is as readable, writable and zero as each call promises.
+pub unsafe trait PageSource: Sync + core::fmt::Debug {
+    /// Reserves `len` bytes of address space aligned to `align` (both multiples of the OS page), with no access and no memory
+    /// behind it.
+    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>>;
+
+    /// Makes reserved bytes readable and writable; they read as zero. True if done.
+    ///
+    /// # Safety
+    /// `at .. at + len` lies in one reservation of this source.
+    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool;
+
+    /// Maps `len` zero bytes aligned to `align`, readable and writable.
+    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>>;
+
+    /// Gives memory back while keeping the address space. True if the bytes read as zero from now on.
+    ///
+    /// # Safety
+    /// The bytes are committed or mapped, and their contents are dead.
+    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool;
+
+    /// Changes the length of a mapping from [`Self::map`], moving it only if `may_move`; the contents move along, added bytes
+    /// are zero.
+    ///
+    /// # Safety
+    /// `at .. at + old` is a whole mapping.
+    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>>;
+
+    /// Gives a mapping or reservation back.
+    ///
+    /// # Safety
+    /// It is whole, from [`Self::map`], [`Self::remap`] or [`Self::reserve`], and dead.
+    unsafe fn unmap(&self, at: NonNull<u8>, len: usize);
+}
+
+/// Bytes of an OS page, read from the kernel at run time: aarch64 machines differ in it.
+#[must_use]
+pub fn os_page() -> usize {
+    // SAFETY: only reads the auxiliary vector.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
+}

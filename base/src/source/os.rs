@@ -1,0 +1,83 @@
+//! The operating system's own calls.
+
+use super::PageSource;
+use core::ptr::{NonNull, null_mut};
+
+/// Anonymous private memory from `mmap`.
+///
+/// Reservations are `PROT_NONE` and not accounted: they cost nothing under `overcommit_memory=2`, `mlockall` does not fill them,
+/// and a core dump skips them. (memmap2 can only map memory that is readable at once, so this speaks to libc.)
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsSource;
+
+const NORESERVE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+
+fn mmap(len: usize, prot: i32, flags: i32) -> Option<NonNull<u8>> {
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
+    let at = unsafe { libc::mmap(null_mut(), len, prot, flags, -1, 0) };
+    if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
+}
+
+/// Maps `len` bytes aligned to `align` by mapping more and cutting both ends off.
+fn mmap_aligned(len: usize, align: usize, prot: i32, flags: i32) -> Option<NonNull<u8>> {
+    let at = mmap(len, prot, flags)?;
+    if at.as_ptr().addr().is_multiple_of(align) {
+        return Some(at);
+    }
+    // SAFETY: just mapped, used by nobody.
+    unsafe { libc::munmap(at.as_ptr().cast(), len) };
+    let at = mmap(len.checked_add(align)?, prot, flags)?;
+    let head = at.as_ptr().addr().next_multiple_of(align) - at.as_ptr().addr();
+    // SAFETY: head + len + tail is the mapping just made; the ends are used by nobody. Failing to cut them only wastes address
+    // space.
+    unsafe {
+        if head > 0 {
+            libc::munmap(at.as_ptr().cast(), head);
+        }
+        if align > head {
+            libc::munmap(at.as_ptr().add(head + len).cast(), align - head);
+        }
+        Some(at.add(head))
+    }
+}
+
+// SAFETY: the kernel hands out zeroed private mappings that overlap nothing.
+unsafe impl PageSource for OsSource {
+    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        mmap_aligned(len, align, libc::PROT_NONE, NORESERVE)
+    }
+
+    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
+        // SAFETY: the caller's range is reserved and holds no memory yet, so that new access rights expose nothing.
+        unsafe { libc::mprotect(at.as_ptr().cast(), len, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+    }
+
+    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        mmap_aligned(len, align, libc::PROT_READ | libc::PROT_WRITE, flags)
+    }
+
+    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
+        // SAFETY: the contents are dead. On private anonymous memory DONTNEED means zero from now on; on locked memory it fails.
+        unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
+    }
+
+    #[cfg(target_os = "linux")]
+    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
+        let flags = if may_move { libc::MREMAP_MAYMOVE } else { 0 };
+        // SAFETY: the caller's range is one whole mapping of ours.
+        let moved = unsafe { libc::mremap(at.as_ptr().cast(), old, new, flags) };
+        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    unsafe fn remap(&self, _at: NonNull<u8>, _old: usize, _new: usize, _may_move: bool) -> Option<NonNull<u8>> {
+        None
+    }
+
+    unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: whole and dead by this function's contract. It can fail when it would split one mapping too many; the address
+        // space is then lost, nothing else.
+        unsafe { libc::munmap(at.as_ptr().cast(), len) };
+    }
+}

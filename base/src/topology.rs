@@ -1,0 +1,89 @@
+//! Topology as data: how many memory nodes there are, and which one a thread is on.
+
+/// What the allocator knows of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topology {
+    /// Memory nodes.
+    pub nodes: u32,
+    /// Possible CPUs.
+    pub cpus: u32,
+    /// True if `nodes` is not what the machine has: nodes are then dealt out by row.
+    pub fake: bool,
+}
+
+impl Topology {
+    /// This machine.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self { nodes: nodes(), cpus: crate::percpu::possible_cpus(), fake: false }
+    }
+
+    /// The node of a thread whose row is `row`.
+    #[must_use]
+    pub fn node(&self, row: u32) -> u32 {
+        match (self.nodes, self.fake) {
+            (1, _) => 0,
+            (nodes, true) => row % nodes,
+            (nodes, false) => current_node() % nodes,
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn current_node() -> u32 {
+    let (mut cpu, mut node) = (0_u32, 0_u32);
+    // SAFETY: writes two integers.
+    unsafe { libc::syscall(libc::SYS_getcpu, &raw mut cpu, &raw mut node, core::ptr::null_mut::<u8>()) };
+    node
+}
+
+#[cfg(not(target_os = "linux"))]
+fn current_node() -> u32 {
+    0
+}
+
+/// Memory nodes of the machine: the highest number in `/sys/devices/system/node/possible`, which reads like `0-3` or `0`.
+fn nodes() -> u32 {
+    let mut text = [0_u8; 64];
+    // SAFETY: a constant path, and a buffer of the length given.
+    let len = unsafe {
+        let file = libc::open(c"/sys/devices/system/node/possible".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if file < 0 {
+            return 1;
+        }
+        let len = libc::read(file, text.as_mut_ptr().cast(), text.len());
+        libc::close(file);
+        len
+    };
+    let text = text.get(..usize::try_from(len).unwrap_or(0)).unwrap_or(&[]);
+    highest(text) + 1
+}
+
+fn highest(text: &[u8]) -> u32 {
+    let number = |digits: &[u8]| {
+        digits
+            .iter()
+            .filter(|byte| byte.is_ascii_digit())
+            .fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    };
+    text.split(|byte| matches!(byte, b'-' | b',')).map(number).max().unwrap_or(0).min(1023)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_lists() {
+        assert_eq!(highest(b"0\n"), 0);
+        assert_eq!(highest(b"0-3\n"), 3);
+        assert_eq!(highest(b"0,2-5,12\n"), 12);
+        assert_eq!(highest(b""), 0);
+    }
+
+    #[test]
+    fn fake_nodes_are_dealt_out_by_row() {
+        let topology = Topology { nodes: 4, cpus: 16, fake: true };
+        assert_eq!((0..6).map(|row| topology.node(row)).sum::<u32>(), 1 + 2 + 3 + 1);
+    }
+}

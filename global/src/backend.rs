@@ -1,0 +1,101 @@
+//! What serves the small sizes: the kernel has three such allocators behind one interface, and so does this crate.
+
+use kmem_base::classes::Class;
+use kmem_base::knobs::Settings;
+use kmem_base::pages::Pages;
+use kmem_base::source::OsSource;
+use kmem_base::sync::AtomicU32;
+use kmem_slubq::Level;
+
+/// An allocator of small objects with a page supply of its own; there is one of each kind per process.
+///
+/// # Safety
+/// Objects are of their class's size and aligned to the largest power of two that divides it, up to a page; they overlap nothing while
+/// they live.
+pub unsafe trait Backend: 'static {
+    /// Sets everything up unless that has been done. False if there is no memory for it.
+    fn start(settings: &Settings) -> bool;
+
+    /// An object of `class`; null if there is no memory.
+    fn alloc(class: Class) -> *mut u8;
+
+    /// Takes an object back.
+    ///
+    /// # Safety
+    /// It came from [`Self::alloc`] with the same class and is dead.
+    unsafe fn free(class: Class, object: *mut u8);
+
+    /// Where larger blocks come from.
+    fn pages() -> &'static Pages;
+
+    /// Gives up what is not in use; returns bytes that went back to the system.
+    fn trim(level: Level) -> usize;
+
+    /// Not 0 once the handlers below are registered with the system.
+    fn fork_watch() -> &'static AtomicU32;
+
+    /// Takes every lock before `fork`.
+    fn prepare_fork();
+
+    /// Releases them, in parent and child.
+    ///
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    unsafe fn after_fork();
+}
+
+/// SLUB with per-CPU queues and bitmap free tracking: the default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Slubq;
+
+static SLUBQ_WATCH: AtomicU32 = AtomicU32::new(0);
+static SLUBQ: kmem_slubq::Slubq = kmem_slubq::Slubq::new(&OsSource);
+
+impl Slubq {
+    /// The process's allocator.
+    #[inline(always)]
+    #[must_use]
+    pub fn get() -> &'static kmem_slubq::Slubq {
+        &SLUBQ
+    }
+}
+
+// SAFETY: `kmem_slubq` keeps that promise: objects lie back to back from a page boundary, so that what divides their size and a page
+// divides their address.
+unsafe impl Backend for Slubq {
+    fn start(settings: &Settings) -> bool {
+        SLUBQ.start(settings)
+    }
+
+    #[inline(always)]
+    fn alloc(class: Class) -> *mut u8 {
+        SLUBQ.alloc(class)
+    }
+
+    #[inline(always)]
+    unsafe fn free(class: Class, object: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { SLUBQ.free(class, object) }
+    }
+
+    fn pages() -> &'static Pages {
+        SLUBQ.pages()
+    }
+
+    fn trim(level: Level) -> usize {
+        SLUBQ.trim(level)
+    }
+
+    fn fork_watch() -> &'static AtomicU32 {
+        &SLUBQ_WATCH
+    }
+
+    fn prepare_fork() {
+        SLUBQ.prepare_fork();
+    }
+
+    unsafe fn after_fork() {
+        // SAFETY: the caller's.
+        unsafe { SLUBQ.after_fork() }
+    }
+}

@@ -1,0 +1,233 @@
+//! Typed object caches: the safe face of `kmem_cache_create`.
+
+use crate::backend::Slubq;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+use kmem_slubq::{CreateError, Flags, Spec};
+
+/// Objects are constructed once, when their slab is made, and keep their state from one use to the next.
+#[derive(Debug)]
+pub enum Constructed {}
+/// Objects are values moved in at allocation and dropped at free.
+#[derive(Debug)]
+pub enum Plain {}
+
+/// How objects of a cache begin and end.
+pub trait Kind: sealed::Sealed {
+    /// True if an object is dropped when it goes back to the cache.
+    const DROPS: bool;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Constructed {}
+    impl Sealed for super::Plain {}
+}
+
+impl Kind for Constructed {
+    const DROPS: bool = false;
+}
+impl Kind for Plain {
+    const DROPS: bool = true;
+}
+
+/// There is no memory for another object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AllocError;
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl core::error::Error for AllocError {}
+
+/// A cache of `T`s.
+///
+/// With a constructor, an object is made once and used many times: whoever returns one leaves it as the next user wants to find it.
+/// That is Bonwick's point; locks, buffers and tables inside an object are set up once per slab instead of once per use.
+///
+/// ```
+/// let buffers = kmem::Cache::new("buffer", || Vec::<u8>::with_capacity(4096))?;
+/// let mut buffer = buffers.alloc()?;
+/// buffer.extend_from_slice(b"hello");
+/// buffer.clear(); // left as the constructor made it: empty, with its memory
+/// # drop(buffer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Without one, it is a pool of boxes of one size:
+///
+/// ```
+/// let points = kmem::Cache::plain("point")?;
+/// let point = points.insert((1.0_f64, 2.0_f64))?;
+/// assert_eq!(point.1, 2.0);
+/// # drop(point);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cache<T, K: Kind = Constructed> {
+    raw: &'static kmem_slubq::Cache,
+    kind: PhantomData<(fn() -> T, K)>,
+}
+
+// SAFETY: objects made by one thread are handed to others, hence `T: Send`; the cache itself is synchronised.
+unsafe impl<T: Send, K: Kind> Sync for Cache<T, K> {}
+// SAFETY: as above.
+unsafe impl<T: Send, K: Kind> Send for Cache<T, K> {}
+
+/// # Safety
+/// `object` is memory for a `T`, `context` the `fn() -> T` that the cache was created with.
+unsafe fn construct<T>(object: *mut u8, context: *mut ()) {
+    // SAFETY: the caller's.
+    unsafe {
+        let make = core::mem::transmute::<*mut (), fn() -> T>(context);
+        object.cast::<T>().write(make());
+    }
+}
+
+/// # Safety
+/// `object` is a `T` that nobody uses again.
+unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
+    // SAFETY: the caller's.
+    unsafe { object.cast::<T>().drop_in_place() };
+}
+
+impl<T> Cache<T> {
+    /// A cache whose objects `constructor` makes. They are dropped when their slab goes: when the cache shrinks, decays or is dropped.
+    ///
+    /// # Errors
+    /// If `T` is too large (256 KiB) or too strictly aligned, there are too many caches, or no memory.
+    #[doc(alias = "kmem_cache_create")]
+    pub fn new(name: &str, constructor: fn() -> T) -> Result<Self, CreateError> {
+        let destructor = if core::mem::needs_drop::<T>() { Some(destruct::<T> as _) } else { None };
+        let mut spec = Spec::new(name, size_of::<T>(), align_of::<T>());
+        spec.constructor = Some(construct::<T>);
+        spec.destructor = destructor;
+        spec.context = constructor as *mut ();
+        Self::create(&spec)
+    }
+
+    /// An object as its constructor made it, or as its last user left it.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    #[inline]
+    #[doc(alias = "kmem_cache_alloc")]
+    pub fn alloc(&self) -> Result<Object<'_, T>, AllocError> {
+        let object = Slubq::get().alloc_object(self.raw).cast();
+        Ok(Object { at: NonNull::new(object).ok_or(AllocError)?, cache: self })
+    }
+}
+
+impl<T> Cache<T, Plain> {
+    /// A cache of values. It shares slabs with general caches of the same size; [`Self::alone`] does not.
+    ///
+    /// # Errors
+    /// As [`Cache::new`].
+    pub fn plain(name: &str) -> Result<Self, CreateError> {
+        Self::create(&Spec::new(name, size_of::<T>(), align_of::<T>()))
+    }
+
+    /// A cache of values with properties, such as slabs of its own.
+    ///
+    /// # Errors
+    /// As [`Cache::new`].
+    pub fn alone(name: &str, flags: Flags) -> Result<Self, CreateError> {
+        let mut spec = Spec::new(name, size_of::<T>(), align_of::<T>());
+        spec.flags = flags | Flags::NO_MERGE;
+        Self::create(&spec)
+    }
+
+    /// Moves `value` into the cache.
+    ///
+    /// # Errors
+    /// If there is no memory; the value is dropped.
+    #[inline]
+    pub fn insert(&self, value: T) -> Result<Object<'_, T, Plain>, AllocError> {
+        let at = NonNull::new(Slubq::get().alloc_object(self.raw).cast::<T>()).ok_or(AllocError)?;
+        // SAFETY: memory of the right size and alignment that is ours.
+        unsafe { at.write(value) };
+        Ok(Object { at, cache: self })
+    }
+}
+
+impl<T, K: Kind> Cache<T, K> {
+    fn create(spec: &Spec<'_>) -> Result<Self, CreateError> {
+        Ok(Self { raw: Slubq::get().create(spec)?, kind: PhantomData })
+    }
+
+    /// The untyped cache: its tunables and counters.
+    #[must_use]
+    pub const fn raw(&self) -> &'static kmem_slubq::Cache {
+        self.raw
+    }
+
+    /// Gives up what the cache holds without need. Returns pages released.
+    #[doc(alias = "kmem_cache_shrink")]
+    pub fn shrink(&self) -> usize {
+        Slubq::get().shrink(self.raw)
+    }
+}
+
+impl<T, K: Kind> Drop for Cache<T, K> {
+    fn drop(&mut self) {
+        // Objects borrow the cache, so that none is in use, unless one was forgotten: then the cache has to stay.
+        let _forgotten = Slubq::get().destroy(self.raw);
+    }
+}
+
+impl<T, K: Kind> fmt::Debug for Cache<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("name", &self.raw.name()).field("size", &self.raw.object_size()).finish_non_exhaustive()
+    }
+}
+
+/// An object of a [`Cache`], which it goes back to when dropped.
+pub struct Object<'a, T, K: Kind = Constructed> {
+    at: NonNull<T>,
+    cache: &'a Cache<T, K>,
+}
+
+// SAFETY: owns its `T`; freeing from another thread is what queues are for.
+unsafe impl<T: Send, K: Kind> Send for Object<'_, T, K> {}
+// SAFETY: gives out `&T` alone.
+unsafe impl<T: Sync, K: Kind> Sync for Object<'_, T, K> {}
+
+impl<T, K: Kind> Deref for Object<'_, T, K> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: an initialised object that is ours until dropped.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+impl<T, K: Kind> DerefMut for Object<'_, T, K> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and borrowed mutably.
+        unsafe { self.at.as_mut() }
+    }
+}
+
+impl<T, K: Kind> Drop for Object<'_, T, K> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one is dropped here.
+        unsafe {
+            if K::DROPS {
+                self.at.drop_in_place();
+            }
+            Slubq::get().free_object(self.cache.raw, self.at.as_ptr().cast());
+        }
+    }
+}
+
+impl<T: fmt::Debug, K: Kind> fmt::Debug for Object<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}

@@ -1,0 +1,21 @@
+//! `fork` in a threaded program: every lock is taken before, in rank order, and released after, in parent and child.
+
+use crate::backend::Backend;
+use kmem_base::sync::Ordering;
+
+/// Registers the handlers for `B`, once. Called when everything is set up, since registering may allocate.
+pub(crate) fn watch<B: Backend>() {
+    if B::fork_watch().swap(1, Ordering::Relaxed) == 0 {
+        // SAFETY: the handlers do nothing but take and release locks.
+        unsafe { libc::pthread_atfork(Some(prepare::<B>), Some(release::<B>), Some(release::<B>)) };
+    }
+}
+
+extern "C" fn prepare<B: Backend>() {
+    B::prepare_fork();
+}
+
+extern "C" fn release<B: Backend>() {
+    // SAFETY: `fork` calls this after `prepare`, in the thread that called it, in parent and child.
+    unsafe { B::after_fork() };
+}

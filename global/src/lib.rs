@@ -1,0 +1,19 @@
+#![no_std]
+#![doc = include_str!("../../README.md")]
+
+#[cfg(feature = "allocator-api2")]
+mod api2;
+mod backend;
+mod cache;
+mod control;
+mod fork;
+mod kmem;
+
+pub use backend::{Backend, Slubq};
+pub use cache::{AllocError, Cache, Constructed, Object, Plain};
+pub use control::{Stats, check, set, slabinfo, stats, trim};
+pub use kmem::Kmem;
+pub use kmem_base::knobs::{Knob, Refusal, Settings};
+/// The allocator underneath, for what the safe face leaves out: bulk operations, reservations, tunables, instances of one's own.
+pub use kmem_slubq as slubq;
+pub use kmem_slubq::{CreateError, Flags, Level};

@@ -1,0 +1,286 @@
+//! Allocating: what happens when the main sheaf is empty. Theory 3.2.
+
+use crate::cache::{Cache, Tunable};
+use crate::shard::take_from;
+use crate::slab::{Slab, State};
+use crate::slubq::{Place as Here, Slubq};
+use crate::stats::{add, count};
+use core::ptr::null_mut;
+use kmem_base::fault::{Fault, die};
+use kmem_base::pages::Kind;
+use kmem_base::percpu::{Lease, Place, Sheaf, Word};
+use kmem_base::sync::Ordering;
+
+/// Whether an allocation may wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Context {
+    /// It may wait for locks, and ask the system for memory.
+    Blocking,
+    /// It only tries locks and makes no system call. It still refills a whole sheaf: in the kernel, forbidding that cost two thirds of
+    /// the throughput of a program that allocates on one CPU and frees on another.
+    NonBlocking,
+}
+
+/// SLAB's limit for the first refill of a queue that nobody seems to use.
+const UNTOUCHED_BATCH: u32 = 16;
+/// Objects from which on a bulk request goes straight to the slabs.
+const BULK: usize = 64;
+/// Attempts to install a sheaf before it is put away: more than one only if a neighbour was faster, or this thread was moved.
+const ATTEMPTS: usize = 8;
+
+impl Slubq {
+    /// Allocates an object of `cache`; null if there is no memory.
+    #[inline]
+    #[must_use]
+    pub fn alloc_object(&self, cache: &Cache) -> *mut u8 {
+        let object = self.percpu.pop(cache.slot());
+        if object.is_null() { self.alloc_from(cache, Context::Blocking) } else { object }
+    }
+
+    /// The same without waiting: for contexts that hold locks of their own, or must not make system calls.
+    #[doc(alias = "kmalloc_nolock")]
+    #[must_use]
+    pub fn alloc_nowait(&self, cache: &Cache) -> *mut u8 {
+        let object = self.percpu.pop(cache.slot());
+        if object.is_null() { self.alloc_from(cache, Context::NonBlocking) } else { object }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn alloc_from(&self, cache: &Cache, context: Context) -> *mut u8 {
+        self.must_live(cache, cache.slot().index());
+        let object = self.percpu.pop_locked(cache.slot());
+        if !object.is_null() {
+            return object;
+        }
+        count(&cache.counters.alloc_slowpath);
+        if context == Context::Blocking {
+            self.tick();
+        }
+        let lease = self.percpu.lease(cache.slot());
+        if lease.shape().is_none() {
+            return self.alloc_direct(cache, context);
+        }
+        match self.find_sheaf(cache, &lease, context) {
+            Some(mut sheaf) => {
+                let object = sheaf.pop().unwrap_or(null_mut());
+                self.install(cache, &lease, sheaf);
+                object
+            }
+            None => self.alloc_direct(cache, context),
+        }
+    }
+
+    /// A sheaf with at least one object, from the nearest place that has one.
+    fn find_sheaf(&self, cache: &Cache, lease: &Lease, context: Context) -> Option<Sheaf> {
+        let mut blank = None;
+        if let Some(spare) = self.claim(lease, Place::Spare(cache.slot())) {
+            if !spare.is_empty() {
+                count(&cache.counters.alloc_spare);
+                return Some(spare);
+            }
+            blank = Some(spare);
+        }
+        let full = self.percpu.unstash(lease).inspect(|_| count(&cache.counters.alloc_stash)).or_else(|| {
+            let depot = &cache.depots[self.place().node];
+            depot.take(&self.percpu, cache.slot(), lease).inspect(|_| count(&cache.counters.alloc_shared))
+        });
+        if full.is_some() {
+            if let Some(blank) = blank {
+                self.blocks.put(&self.percpu, blank);
+            }
+            return full;
+        }
+        let mut sheaf = blank.or_else(|| self.blocks.get(&self.percpu, &self.meta, &self.pages, lease.shape()?))?;
+        if self.refill(cache, &mut sheaf, context) == 0 {
+            self.blocks.put(&self.percpu, sheaf);
+            return None;
+        }
+        count(&cache.counters.alloc_slab);
+        Some(sheaf)
+    }
+
+    /// Takes the sheaf in `place` of this CPU's row, if there is one.
+    pub(crate) fn claim(&self, lease: &Lease, place: Place) -> Option<Sheaf> {
+        let word = self.percpu.peek(place);
+        if word.is_none() || !self.percpu.swap_if(lease, place, word, Word::NONE) {
+            return None;
+        }
+        // SAFETY: the swap made the sheaf ours; the lease's epoch held at that moment, and with it the shape.
+        unsafe { Sheaf::from_word(word, self.percpu.base(), lease.shape()?) }
+    }
+
+    /// Makes `sheaf` the main sheaf of this CPU and retires the one it replaces.
+    pub(crate) fn install(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
+        let (main, shape) = (Place::Main(cache.slot()), sheaf.shape());
+        let word = sheaf.into_word(self.percpu.base());
+        for _ in 0..ATTEMPTS {
+            let old = self.percpu.peek(main);
+            if self.percpu.swap_if(lease, main, old, word) {
+                // SAFETY: as in `claim`.
+                if let Some(old) = unsafe { Sheaf::from_word(old, self.percpu.base(), shape) } {
+                    self.retire(cache, lease, old);
+                }
+                return;
+            }
+            if self.percpu.lease(cache.slot()) != *lease {
+                break;
+            }
+        }
+        // A drain has begun, or this CPU has no row.
+        // SAFETY: no swap succeeded, so that the sheaf is still ours.
+        if let Some(sheaf) = unsafe { Sheaf::from_word(word, self.percpu.base(), shape) } {
+            self.put_away(cache, lease, sheaf);
+        }
+    }
+
+    /// Finds a place for a sheaf that was the main one: the spare's if it is vacant, or holds an emptier sheaf.
+    fn retire(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
+        let (spare, shape) = (Place::Spare(cache.slot()), sheaf.shape());
+        let old = self.percpu.peek(spare);
+        if !old.is_none() && (sheaf.is_empty() || !old.is_empty(shape)) {
+            return self.put_away(cache, lease, sheaf);
+        }
+        let word = sheaf.into_word(self.percpu.base());
+        let kept = self.percpu.swap_if(lease, spare, old, word);
+        // SAFETY: of `old` and `word`, the one that is not in the row is ours.
+        if let Some(left) = unsafe { Sheaf::from_word(if kept { old } else { word }, self.percpu.base(), shape) } {
+            self.put_away(cache, lease, left);
+        }
+    }
+
+    /// Fills `sheaf` with a batch from the slabs. Returns how many objects it got: at least one, unless there is no memory.
+    pub(crate) fn refill(&self, cache: &Cache, sheaf: &mut Sheaf, context: Context) -> u32 {
+        let here = self.place();
+        let mut batch = cache.tunables.get(Tunable::BatchSize);
+        if cache.shards[here.shard].touched.swap(1, Ordering::Relaxed) == 0 {
+            batch = batch.min(UNTOUCHED_BATCH);
+        }
+        sheaf.fill(batch, |out| self.grab(cache, here, out, context))
+    }
+
+    /// Takes up to `out.len()` objects out of the slabs: of the own shard, of another, or of a new slab.
+    pub(crate) fn grab(&self, cache: &Cache, here: Here, out: &mut [*mut u8], context: Context) -> usize {
+        let shard = &cache.shards[here.shard];
+        let taken = match context {
+            Context::Blocking => take_from(&mut shard.lock(), &cache.geometry, out),
+            Context::NonBlocking => shard.try_lock().map_or(0, |mut partial| take_from(&mut partial, &cache.geometry, out)),
+        };
+        if taken > 0 {
+            return taken;
+        }
+        let well_filled = cache.geometry.objects / 4;
+        let stolen = self.steal(cache, here, well_filled, out);
+        if stolen > 0 {
+            return stolen;
+        }
+        let fresh = if context == Context::Blocking { self.carve(cache, here, out) } else { 0 };
+        if fresh > 0 {
+            return fresh;
+        }
+        self.steal(cache, here, 1, out)
+    }
+
+    /// Takes over a partial slab with at least `least` free objects from another shard. Only tries their locks: a busy neighbour is
+    /// using what it has.
+    fn steal(&self, cache: &Cache, here: Here, least: u32, out: &mut [*mut u8]) -> usize {
+        let shards = cache.shards.len();
+        for victim in (1..shards).map(|distance| (here.shard + distance) % shards) {
+            let Some(mut partial) = cache.shards[victim].try_lock() else {
+                continue;
+            };
+            let Some(page) = partial.first() else {
+                continue;
+            };
+            // SAFETY: a listed page starts a slab of this cache.
+            let slab = unsafe { Slab::new(page, &cache.geometry) };
+            if slab.bits_set() < least {
+                continue;
+            }
+            slab.mark_unlisted();
+            // SAFETY: it is on the locked list.
+            unsafe { partial.remove(page) };
+            page.home.store(here.shard as u8, Ordering::Release);
+            drop(partial);
+            cache.shards[victim].slabs.fetch_sub(1, Ordering::Relaxed);
+            cache.shards[here.shard].slabs.fetch_add(1, Ordering::Relaxed);
+            count(&cache.counters.steal);
+            // It is on no list, so that nobody else can take from it.
+            let (taken, left) = slab.take(out);
+            self.list_rest(cache, &slab, left);
+            return taken;
+        }
+        0
+    }
+
+    /// Makes a slab and takes objects from it before anybody else can.
+    fn carve(&self, cache: &Cache, here: Here, out: &mut [*mut u8]) -> usize {
+        let Some(run) = self.pages.alloc(cache.geometry.pages, 1, Kind::Slab) else {
+            return 0;
+        };
+        run.page.set_owner(core::ptr::from_ref(cache).cast_mut().cast());
+        run.page.home.store(here.shard as u8, Ordering::Relaxed);
+        // SAFETY: the run was just made for this.
+        let slab = unsafe { Slab::new(run.page, &cache.geometry) };
+        self.construct(cache, &slab, run.address);
+        slab.fill();
+        let class = if cache.slot().index() < kmem_base::classes::CLASSES { cache.slot().index() as u8 + 1 } else { u8::MAX };
+        self.pages.set_class(run.page, class);
+        cache.shards[here.shard].slabs.fetch_add(1, Ordering::Relaxed);
+        count(&cache.counters.new_slab);
+        let (taken, left) = slab.take(out);
+        self.list_rest(cache, &slab, left);
+        taken
+    }
+
+    /// Lists what is left of a slab that was the caller's alone.
+    fn list_rest(&self, cache: &Cache, slab: &Slab<'_>, left: State) {
+        // With nothing left, the first object to come back lists it.
+        if left.free() > 0 {
+            self.list(cache, slab);
+        }
+    }
+
+    /// Allocates one object past the queues.
+    pub(crate) fn alloc_direct(&self, cache: &Cache, context: Context) -> *mut u8 {
+        let mut out = [null_mut()];
+        if !self.ready() || self.grab(cache, self.place(), &mut out, context) == 0 {
+            count(&cache.counters.failed);
+            return null_mut();
+        }
+        count(&cache.counters.alloc_direct);
+        out[0]
+    }
+
+    /// Allocates up to `out.len()` objects; returns how many. Fewer only if there is no memory for more.
+    #[doc(alias = "kmem_cache_alloc_bulk")]
+    pub fn alloc_bulk(&self, cache: &Cache, out: &mut [*mut u8]) -> usize {
+        self.must_live(cache, cache.slot().index());
+        let mut filled = 0;
+        while filled < out.len() {
+            let rest = &mut out[filled..];
+            if rest.len() < BULK {
+                rest[0] = self.alloc_object(cache);
+                filled += usize::from(!rest[0].is_null());
+                if rest[0].is_null() {
+                    break;
+                }
+                continue;
+            }
+            let taken = if self.ready() { self.grab(cache, self.place(), rest, Context::Blocking) } else { 0 };
+            if taken == 0 {
+                break;
+            }
+            add(&cache.counters.alloc_direct, taken as u64);
+            filled += taken;
+        }
+        filled
+    }
+
+    /// Faults if the cache was destroyed.
+    pub(crate) fn must_live(&self, cache: &Cache, address: usize) {
+        if !cache.is_live() {
+            die(Fault::Destroyed, address, cache.name());
+        }
+    }
+}

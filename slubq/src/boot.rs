@@ -1,0 +1,151 @@
+//! Coming up, and `fork`.
+//!
+//! `Down -> Starting -> Up`, or back to `Down` if there was no memory. One thread starts; others wait for it. Nothing on the way
+//! allocates from the global allocator, so that nothing can come back here. The fork handlers are registered when all is up, because
+//! registering may allocate.
+
+use crate::slubq::Slubq;
+use kmem_base::config::MAX_SLOTS;
+use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::possible_cpus;
+use kmem_base::sync::{Ordering, relax};
+use kmem_base::topology::Topology;
+
+const DOWN: u32 = 0;
+const STARTING: u32 = 1;
+const UP: u32 = 2;
+
+/// Set in `nodes` if the number of nodes is not the machine's.
+const FAKE: u32 = 1 << 8;
+
+impl Slubq {
+    /// Sets everything up unless that has been done, with `settings` where `KMEM_CONF` says nothing else. False if there is no memory
+    /// for it.
+    #[inline]
+    pub fn start(&self, settings: &Settings) -> bool {
+        // Acquire pairs with the Release in `start_slow`.
+        self.boot.load(Ordering::Acquire) == UP || self.start_slow(settings)
+    }
+
+    /// [`Self::start`] with every knob at its default.
+    #[inline]
+    pub fn ready(&self) -> bool {
+        self.start(&const { Settings::new() })
+    }
+
+    #[cold]
+    fn start_slow(&self, settings: &Settings) -> bool {
+        let mut round = 0;
+        loop {
+            match self.boot.compare_exchange(DOWN, STARTING, Ordering::Acquire, Ordering::Acquire) {
+                Ok(_) => {
+                    let up = self.set_up(settings);
+                    self.boot.store(if up { UP } else { DOWN }, Ordering::Release);
+                    return up;
+                }
+                Err(UP) => return true,
+                Err(_) => relax(&mut round),
+            }
+        }
+    }
+
+    fn set_up(&self, settings: &Settings) -> bool {
+        self.knobs.start(settings);
+        if let Some(text) = environment() {
+            self.knobs.configure(text);
+        }
+        self.apply_knobs();
+        let topology = match self.knobs.get(Knob::Nodes) as u32 {
+            0 => Topology::detect(),
+            nodes => Topology { nodes, cpus: possible_cpus(), fake: true },
+        };
+        let cpus = match self.knobs.get(Knob::Cpus) as u32 {
+            0 => topology.cpus,
+            cpus => cpus,
+        };
+        let nodes = topology.nodes.clamp(1, 16);
+        self.nodes.store(nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
+        self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, cpus, nodes), Ordering::Relaxed);
+        self.percpu.boot(self.pages.source(), cpus, self.knobs.get(Knob::PerCpu) == 1)
+    }
+
+    /// Hands the page supply the knobs that it goes by.
+    pub fn apply_knobs(&self) {
+        let bytes = |knob: Knob, unit: u32| (self.knobs.get(knob) as usize) << unit;
+        self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10));
+    }
+
+    pub(crate) fn topology(&self, nodes: u32) -> Topology {
+        Topology { nodes: (nodes & 0xFF).max(1), cpus: self.percpu.cpus(), fake: nodes & FAKE != 0 }
+    }
+
+    /// Takes every lock, in rank order, so that `fork` copies a consistent allocator. Called before `fork` by the thread that forks.
+    pub fn prepare_fork(&self) {
+        self.registry.acquire();
+        self.decay.acquire();
+        self.percpu.prepare_fork();
+        for cache in self.caches() {
+            cache.shards.iter().for_each(crate::shard::Shard::prepare_fork);
+        }
+        for cache in self.caches() {
+            cache.depots.iter().for_each(crate::depot::Depot::prepare_fork);
+        }
+        self.blocks.prepare_fork();
+        self.meta.prepare_fork();
+        self.pages.prepare_fork();
+    }
+
+    /// Releases them. Called after `fork` in parent and child. What other threads had in hand at that moment is lost to the child; every
+    /// queue is as valid as before.
+    ///
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: the caller's, for each.
+        unsafe {
+            self.pages.after_fork();
+            self.meta.after_fork();
+            self.blocks.after_fork();
+            for cache in self.caches() {
+                cache.depots.iter().for_each(|depot| depot.after_fork());
+                cache.shards.iter().for_each(|shard| shard.after_fork());
+            }
+            self.percpu.after_fork();
+            self.decay.release();
+            self.registry.release();
+        }
+    }
+}
+
+/// Shards of each cache: a power of two per node, 64 at most in all.
+fn shards(wish: u32, cpus: u32, nodes: u32) -> u32 {
+    let per_node = if wish == 0 { cpus.div_ceil(nodes).min(16) } else { wish.div_ceil(nodes) };
+    let most = (64 / nodes).max(1);
+    nodes * (1 << per_node.clamp(1, most).ilog2())
+}
+
+/// `KMEM_CONF`.
+fn environment() -> Option<&'static str> {
+    // SAFETY: reads the environment, which nobody changes while the first allocation is made; a C string is what it returns.
+    unsafe {
+        let text = libc::getenv(c"KMEM_CONF".as_ptr());
+        if text.is_null() { None } else { core::ffi::CStr::from_ptr(text).to_str().ok() }
+    }
+}
+
+const _: () = assert!(MAX_SLOTS <= u16::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::shards;
+
+    #[test]
+    fn shards_are_a_power_of_two_per_node() {
+        assert_eq!(shards(0, 2, 1), 2);
+        assert_eq!(shards(0, 512, 1), 16);
+        assert_eq!(shards(0, 64, 4), 64);
+        assert_eq!(shards(0, 3, 1), 2);
+        assert_eq!(shards(1, 8, 2), 2);
+        assert_eq!(shards(64, 8, 16), 64);
+    }
+}

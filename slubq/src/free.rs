@@ -1,0 +1,202 @@
+//! Freeing: what happens when the main sheaf is full. Theory 3.3.
+
+use crate::cache::{Cache, Tunable};
+use crate::shard::lock_home;
+use crate::slab::{Duty, Slab};
+use crate::slubq::Slubq;
+use crate::stats::count;
+use kmem_base::fault::{Fault, die};
+use kmem_base::knobs::Knob;
+use kmem_base::pages::{Kind, Page, PageList};
+use kmem_base::percpu::{Lease, Place, Sheaf};
+use kmem_base::sync::Ordering;
+
+impl Slubq {
+    /// Frees an object of `cache`.
+    ///
+    /// # Safety
+    /// `object` was allocated from this cache and is dead; if the cache has a constructor, it is in its constructed state.
+    #[inline]
+    pub unsafe fn free_object(&self, cache: &Cache, object: *mut u8) {
+        if !self.percpu.push(cache.slot(), object) {
+            self.free_to(cache, object);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn free_to(&self, cache: &Cache, object: *mut u8) {
+        self.must_live(cache, object.addr());
+        if self.percpu.push_locked(cache.slot(), object) {
+            return;
+        }
+        count(&cache.counters.free_slowpath);
+        self.tick();
+        let lease = self.percpu.lease(cache.slot());
+        match self.roomy_sheaf(cache, &lease) {
+            Some(mut sheaf) => {
+                let _has_room = sheaf.push(object);
+                self.install(cache, &lease, sheaf);
+            }
+            None => self.free_direct(cache, object),
+        }
+    }
+
+    fn free_direct(&self, cache: &Cache, object: *mut u8) {
+        count(&cache.counters.free_direct);
+        self.flush(cache, &[object]);
+    }
+
+    /// A sheaf with room: the spare one, or an empty one. `None` without queues, or without memory for a sheaf.
+    fn roomy_sheaf(&self, cache: &Cache, lease: &Lease) -> Option<Sheaf> {
+        let (spare, shape) = (Place::Spare(cache.slot()), lease.shape()?);
+        let word = self.percpu.peek(spare);
+        if !word.is_none() && word.len(shape) < shape.cap {
+            if let Some(sheaf) = self.claim(lease, spare) {
+                if !sheaf.is_full() {
+                    return Some(sheaf);
+                }
+                self.put_away(cache, lease, sheaf);
+            }
+        }
+        self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)
+    }
+
+    /// Finds a place for a sheaf outside the queue: full ones in the stash or the depot, objects of others in their slabs.
+    pub(crate) fn put_away(&self, cache: &Cache, lease: &Lease, mut sheaf: Sheaf) {
+        if sheaf.is_full() {
+            let cap = sheaf.shape().cap as usize;
+            let bytes = cap * cache.geometry.size as usize;
+            let most = ((self.knobs.get(Knob::StashKb) as usize) << 10).div_ceil(bytes).min(63) as u32;
+            sheaf = match self.percpu.stash(lease, sheaf, most) {
+                Ok(()) => return,
+                Err(sheaf) => sheaf,
+            };
+            let most = cache.depot_sheaves(sheaf.shape());
+            let depot = &cache.depots[self.place().node];
+            sheaf = match depot.put(&self.percpu, cache.slot(), lease, sheaf, most) {
+                Ok(()) => return count(&cache.counters.free_shared),
+                Err(sheaf) => sheaf,
+            };
+            count(&cache.counters.free_slab);
+        }
+        self.dissolve(cache, sheaf);
+    }
+
+    /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.
+    pub(crate) fn dissolve(&self, cache: &Cache, mut sheaf: Sheaf) {
+        self.flush(cache, sheaf.objects());
+        sheaf.clear();
+        self.blocks.put(&self.percpu, sheaf);
+    }
+
+    /// Puts objects back into their slabs: one look-up, one count and few bitmap operations per run of objects of the same slab.
+    pub(crate) fn flush(&self, cache: &Cache, objects: &[*mut u8]) {
+        let mut rest = objects;
+        while let Some(&first) = rest.first() {
+            let slab = self.slab_of(cache, first);
+            let (start, bytes) = (slab.page().address(), cache.geometry.bytes());
+            let run = rest.iter().position(|object| object.addr().wrapping_sub(start) >= bytes).unwrap_or(rest.len());
+            match slab.put(&rest[..run]) {
+                Ok(Duty::None) => {}
+                Ok(Duty::List) => self.list(cache, &slab),
+                Ok(Duty::Reconsider) => self.reconsider(cache, slab.page()),
+                Err((fault, object)) => die(fault, object.addr(), cache.name()),
+            }
+            rest = &rest[run..];
+        }
+    }
+
+    /// The slab that `object` lies in; faults unless it is one of `cache`'s.
+    fn slab_of<'a>(&self, cache: &'a Cache, object: *mut u8) -> Slab<'a> {
+        let Some(page) = self.pages.head_of(object.addr()) else {
+            die(Fault::Foreign, object.addr(), cache.name());
+        };
+        match page.kind() {
+            Kind::Slab if core::ptr::eq(page.owner().cast(), cache) => {}
+            Kind::Slab | Kind::Large => die(Fault::WrongCache, object.addr(), cache.name()),
+            Kind::Free => die(Fault::DoubleFree, object.addr(), cache.name()),
+            Kind::Tail | Kind::Meta => die(Fault::Foreign, object.addr(), cache.name()),
+        }
+        // SAFETY: a slab of this cache, which an object that is not free yet keeps alive.
+        unsafe { Slab::new(page, &cache.geometry) }
+    }
+
+    /// Lists a slab that is on no list and has free objects, which this thread must do; releases it if it is surplus.
+    pub(crate) fn list(&self, cache: &Cache, slab: &Slab<'_>) {
+        let (_, mut list) = lock_home(cache.shards, slab.page());
+        slab.mark_listed();
+        // SAFETY: on no list, and its descriptor is never unmapped.
+        unsafe { list.push(slab.page()) };
+        if self.unlist_if_surplus(cache, &mut list, slab.page()) {
+            drop(list);
+            self.release(cache, slab.page());
+        }
+    }
+
+    /// Releases the slab at `page` if it is entirely free and there are partial slabs enough. It may have been released, and the page be
+    /// something else by now.
+    #[cold]
+    fn reconsider(&self, cache: &Cache, page: &Page) {
+        let (_, mut list) = lock_home(cache.shards, page);
+        let ours = page.kind() == Kind::Slab && core::ptr::eq(page.owner().cast(), cache);
+        if ours && self.unlist_if_surplus(cache, &mut list, page) {
+            drop(list);
+            self.release(cache, page);
+        }
+    }
+
+    /// Takes an entirely free slab off its list if there are partial slabs enough without it.
+    fn unlist_if_surplus(&self, cache: &Cache, list: &mut PageList, page: &Page) -> bool {
+        // Objects of a cache with a destructor are destroyed only where no lock is held: when it shrinks or decays.
+        let surplus = list.len() > cache.tunables.get(Tunable::MinPartial) && cache.destructor.is_none();
+        surplus && self.unlist_if_empty(cache, list, page)
+    }
+
+    /// Takes an entirely free slab off its list; then it is the caller's.
+    pub(crate) fn unlist_if_empty(&self, cache: &Cache, list: &mut PageList, page: &Page) -> bool {
+        // SAFETY: a slab of this cache: its home lock is held and it is listed, or `is_empty` says no.
+        let slab = unsafe { Slab::new(page, &cache.geometry) };
+        if !slab.is_empty() {
+            return false;
+        }
+        slab.mark_unlisted();
+        // SAFETY: it was listed, and the list with its home's lock is this one.
+        unsafe { list.remove(page) };
+        true
+    }
+
+    /// Destroys the objects of a slab that is the caller's, and gives its pages back.
+    pub(crate) fn release(&self, cache: &Cache, page: &Page) {
+        // SAFETY: the slab is on no list and entirely free: ours.
+        let slab = unsafe { Slab::new(page, &cache.geometry) };
+        self.destruct(cache, &slab);
+        let home = page.home.load(Ordering::Relaxed) as usize;
+        cache.shards[home].slabs.fetch_sub(1, Ordering::Relaxed);
+        count(&cache.counters.free_slab_pages);
+        page.set_owner(core::ptr::null_mut());
+        // SAFETY: the first page of a slab without objects.
+        unsafe { self.pages.free(page) };
+    }
+
+    /// Frees `objects` of `cache`, past the queues where that saves work.
+    ///
+    /// # Safety
+    /// As [`Self::free_object`], for each.
+    #[doc(alias = "kmem_cache_free_bulk")]
+    pub unsafe fn free_bulk(&self, cache: &Cache, objects: &[*mut u8]) {
+        let mut rest = objects;
+        while let [object, others @ ..] = rest {
+            if self.percpu.push(cache.slot(), *object) {
+                rest = others;
+            } else if rest.len() < self.percpu.lease(cache.slot()).shape().map_or(usize::MAX, |shape| shape.cap as usize) {
+                self.free_to(cache, *object);
+                rest = others;
+            } else {
+                // More than a sheaf: what it would displace would go to the slabs, so these do.
+                self.must_live(cache, object.addr());
+                return self.flush(cache, rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How objects of one size lie in a slab. Theory 2.
+
+use kmem_base::config::{INLINE_WORDS, PAGE_SIZE};
+
+/// Objects whose free bits fit into the page descriptor.
+const INLINE_OBJECTS: u32 = 64 * INLINE_WORDS as u32;
+/// A slab has at least this many objects ...
+const MIN_OBJECTS: usize = 8;
+/// ... and wastes at most one part in this many.
+const WASTE: usize = 8;
+/// The largest slab, in pages.
+const MAX_SLAB_PAGES: usize = 32;
+/// Fixed-point shift of the reciprocal: exact for every offset in a slab, as `offset * size < 2^40`.
+const SHIFT: u32 = 40;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes from one object to the next.
+    pub size: u32,
+    /// Pages of a slab.
+    pub pages: u32,
+    /// Objects of a slab.
+    pub objects: u32,
+    /// Offset of the free bits in the slab; 0 if they are in the descriptor.
+    pub bits_at: u32,
+    /// Objects after which a cache line ends at an object's end: a refill stops only there.
+    pub line: u32,
+    recip: u64,
+}
+
+impl Geometry {
+    /// The largest object, in bytes.
+    pub const MAX_SIZE: usize = MAX_SLAB_PAGES * PAGE_SIZE / MIN_OBJECTS;
+
+    /// The smallest slab with enough objects and little enough waste. `size` is a multiple of 8 of at most [`Self::MAX_SIZE`].
+    #[must_use]
+    pub const fn new(size: usize) -> Self {
+        assert!(size > 0 && size.is_multiple_of(8) && size <= Self::MAX_SIZE);
+        let mut pages = 1;
+        loop {
+            let bytes = pages * PAGE_SIZE;
+            let fits = bytes / size >= MIN_OBJECTS && (bytes % size) * WASTE <= bytes;
+            if fits || pages == MAX_SLAB_PAGES {
+                return Self::of(size, pages);
+            }
+            pages += 1;
+        }
+    }
+
+    const fn of(size: usize, pages: usize) -> Self {
+        let bytes = pages * PAGE_SIZE;
+        let mut objects = bytes / size;
+        let mut bits_at = 0;
+        if objects > INLINE_OBJECTS as usize {
+            // 64 objects and the word for them take 64 * size + 8 bytes; the last, partial group is tried on top.
+            objects = (bytes / 8) * 64 / ((size / 8) * 64 + 1);
+            while objects * size + objects.div_ceil(64) * 8 > bytes {
+                objects -= 1;
+            }
+            bits_at = bytes - objects.div_ceil(64) * 8;
+        }
+        let line_shift = if size.trailing_zeros() < 6 { size.trailing_zeros() } else { 6 };
+        Self {
+            size: size as u32,
+            pages: pages as u32,
+            objects: objects as u32,
+            bits_at: bits_at as u32,
+            line: 64 >> line_shift,
+            recip: (1_u64 << SHIFT).div_ceil(size as u64),
+        }
+    }
+
+    /// Words of free bits.
+    #[must_use]
+    pub const fn words(&self) -> u32 {
+        self.objects.div_ceil(64)
+    }
+
+    /// Bytes of a slab.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.pages as usize * PAGE_SIZE
+    }
+
+    /// True if the free bits are at the slab's end, with their summary in the descriptor.
+    #[must_use]
+    pub const fn has_summary(&self) -> bool {
+        self.bits_at != 0
+    }
+
+    /// Number of the object at `offset` bytes into the slab, if one starts there.
+    #[inline]
+    #[must_use]
+    pub const fn index(&self, offset: usize) -> Option<u32> {
+        let index = ((offset as u64).wrapping_mul(self.recip) >> SHIFT) as u32;
+        if index < self.objects && index as usize * self.size as usize == offset { Some(index) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_and_bits_fit_and_little_is_wasted() {
+        for size in (8..=Geometry::MAX_SIZE).step_by(8) {
+            let geometry = Geometry::new(size);
+            let objects = geometry.objects as usize * size;
+            let end = if geometry.has_summary() { geometry.bits_at as usize } else { geometry.bytes() };
+            assert!(objects <= end && end.is_multiple_of(8));
+            assert!(geometry.objects as usize >= MIN_OBJECTS);
+            assert!((geometry.bytes() - objects) * WASTE <= geometry.bytes() + 8 * WASTE, "{size}");
+            assert!(!geometry.has_summary() || geometry.words() <= 128);
+            assert!((geometry.line as usize * size).is_multiple_of(64));
+        }
+    }
+
+    #[test]
+    fn every_object_and_only_objects_have_an_index() {
+        for size in [8, 24, 104, 136, 1000, 1152, 20480, 32768, 40000, Geometry::MAX_SIZE] {
+            let geometry = Geometry::new(size);
+            for index in 0..geometry.objects {
+                let offset = index as usize * size;
+                assert_eq!(geometry.index(offset), Some(index));
+                assert_eq!(geometry.index(offset + 1), None);
+                assert_eq!(geometry.index(offset + size - 1), None);
+            }
+            assert_eq!(geometry.index(geometry.objects as usize * size), None);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What the allocator says about itself. Theory 8.
+
+use crate::cache::{Cache, Tunable};
+use crate::slab::Slab;
+use crate::slubq::Slubq;
+use core::fmt;
+use kmem_base::pages::PagesStats;
+use kmem_base::percpu::Mode;
+use kmem_base::sync::Ordering;
+
+/// A row of slabinfo. Exact when nothing runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CacheInfo {
+    /// Objects that its slabs have room for.
+    pub objects: usize,
+    /// ... free in the slabs,
+    pub free: usize,
+    /// ... in the CPUs' queues,
+    pub queued: usize,
+    /// ... and in the depots. The rest is in use.
+    pub shared: usize,
+    /// Slabs.
+    pub slabs: usize,
+    /// Slabs with free objects.
+    pub partial: usize,
+}
+
+/// Bytes that are not in use but kept, by layer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Retained {
+    /// Objects in the CPUs' queues.
+    pub queues: usize,
+    /// Objects in depots.
+    pub depots: usize,
+    /// Free objects in slabs.
+    pub slabs: usize,
+    /// Free pages that may be backed by memory.
+    pub pages: usize,
+    /// Descriptors, sheaves, caches.
+    pub metadata: usize,
+}
+
+impl Slubq {
+    /// Walks the cache's partial slabs and queues.
+    #[must_use]
+    pub fn cache_info(&self, cache: &Cache) -> CacheInfo {
+        let mut info = CacheInfo::default();
+        for shard in cache.shards {
+            let list = shard.lock();
+            info.partial += list.len() as usize;
+            // SAFETY: a listed page starts a slab of this cache, and its list is locked.
+            let free = |page| unsafe { Slab::new(page, &cache.geometry) }.state().free() as usize;
+            info.free += list.pages().map(free).sum::<usize>();
+            info.slabs += shard.slabs.load(Ordering::Relaxed) as usize;
+        }
+        info.objects = info.slabs * cache.geometry.objects as usize;
+        info.queued = self.percpu.queued(cache.slot());
+        let cap = self.percpu.lease(cache.slot()).shape().map_or(0, |shape| shape.cap as usize);
+        info.shared = cache.depots.iter().map(|depot| depot.len() as usize * cap).sum();
+        info
+    }
+
+    /// Calls `each` with every cache.
+    pub fn for_each_cache(&self, each: impl FnMut(&'static Cache)) {
+        self.caches().for_each(each);
+    }
+
+    /// What is kept without being in use.
+    #[must_use]
+    pub fn retained(&self) -> Retained {
+        let mut retained = Retained { pages: self.pages.stats().retained, metadata: self.meta.bytes(), ..Retained::default() };
+        for cache in self.caches() {
+            let (info, size) = (self.cache_info(cache), cache.geometry.size as usize);
+            retained.queues += info.queued * size;
+            retained.depots += info.shared * size;
+            retained.slabs += info.free * size;
+        }
+        retained
+    }
+
+    /// What the page supply holds.
+    #[must_use]
+    pub fn page_stats(&self) -> PagesStats {
+        self.pages.stats()
+    }
+
+    /// Writes the table that `/proc/slabinfo` has, in version 2.1's columns: `tunables` are cpu_queue_size, batch_size and the sheaves
+    /// per depot, `slabdata` counts slabs, and `sharedavail` objects in depots.
+    ///
+    /// # Errors
+    /// If `out` has one.
+    #[doc(alias = "slabinfo")]
+    pub fn write_slabinfo(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        out.write_str("slabinfo - version: 2.1\n")?;
+        out.write_str("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>")?;
+        out.write_str(" : tunables <limit> <batchcount> <sharedfactor>")?;
+        out.write_str(" : slabdata <active_slabs> <num_slabs> <sharedavail>\n")?;
+        for cache in self.caches() {
+            self.write_row(cache, out)?;
+        }
+        Ok(())
+    }
+
+    fn write_row(&self, cache: &Cache, out: &mut impl fmt::Write) -> fmt::Result {
+        let (info, geometry) = (self.cache_info(cache), &cache.geometry);
+        let active = info.objects.saturating_sub(info.free + info.queued + info.shared);
+        write!(out, "{:<17} {:>6} {:>6} {:>6}", cache.name(), active, info.objects, geometry.size)?;
+        write!(out, " {:>4} {:>4} : tunables", geometry.objects, geometry.pages)?;
+        let sheaves = self.percpu.lease(cache.slot()).shape().map_or(0, |shape| cache.depot_sheaves(shape));
+        let (queue, batch) = (cache.tunable(Tunable::CpuQueueSize), cache.tunable(Tunable::BatchSize));
+        write!(out, " {queue:>4} {batch:>4} {sheaves:>4} : slabdata")?;
+        writeln!(out, " {:>6} {:>6} {:>6}", info.slabs, info.slabs, info.shared)
+    }
+
+    /// How per-CPU queues are kept.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.percpu.mode()
+    }
+}

@@ -1,0 +1,58 @@
+//! Constructed objects: made when their slab is made, destroyed when it goes, and in their constructed state whenever they are free.
+
+use crate::cache::Cache;
+use crate::slab::Slab;
+use crate::slubq::Slubq;
+use kmem_base::pages::Pages;
+
+/// A slab under construction. If a constructor unwinds, the objects made so far are destroyed and the pages go back.
+struct Site<'a> {
+    pages: &'a Pages,
+    cache: &'a Cache,
+    slab: Slab<'a>,
+    first: *mut u8,
+    made: u32,
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        destroy(self.cache, self.first, self.made);
+        // SAFETY: the slab was never listed, and nothing of it was handed out.
+        unsafe { self.pages.free(self.slab.page()) };
+    }
+}
+
+fn object(cache: &Cache, first: *mut u8, index: u32) -> *mut u8 {
+    first.wrapping_add(index as usize * cache.geometry.size as usize)
+}
+
+fn destroy(cache: &Cache, first: *mut u8, count: u32) {
+    if let Some(destructor) = cache.destructor {
+        for index in 0..count {
+            // SAFETY: a constructed object that nobody holds.
+            unsafe { destructor(object(cache, first, index), cache.context) };
+        }
+    }
+}
+
+impl Slubq {
+    /// Constructs every object of a new slab whose first byte is `first`. Unwinds if a constructor does.
+    pub(crate) fn construct(&self, cache: &Cache, slab: &Slab<'_>, first: *mut u8) {
+        let Some(constructor) = cache.constructor else {
+            return;
+        };
+        let mut site = Site { pages: &self.pages, cache, slab: *slab, first, made: 0 };
+        while site.made < cache.geometry.objects {
+            // SAFETY: memory of an object that holds none yet.
+            unsafe { constructor(object(cache, first, site.made), cache.context) };
+            site.made += 1;
+        }
+        core::mem::forget(site);
+    }
+
+    /// Destroys every object of a slab whose objects are all free.
+    pub(crate) fn destruct(&self, cache: &Cache, slab: &Slab<'_>) {
+        let first = core::ptr::with_exposed_provenance_mut(slab.page().address());
+        destroy(cache, first, cache.geometry.objects);
+    }
+}

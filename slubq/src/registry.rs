@@ -1,0 +1,314 @@
+//! Caches coming and going, and being tuned.
+
+use crate::cache::{Cache, Flags, Life, Spec, Tunable, Tunables, min_partial, queue_size, shape_of};
+use crate::depot::Depot;
+use crate::geometry::Geometry;
+use crate::shard::Shard;
+use crate::slubq::Slubq;
+use crate::stats::Counters;
+use core::ptr::NonNull;
+use kmem_base::classes::{CLASSES, Class};
+use kmem_base::config::{MAX_SLOTS, PAGE_SIZE};
+use kmem_base::knobs::Knob;
+use kmem_base::percpu::{Idle, Slot};
+use kmem_base::sync::{AtomicU32, Ordering};
+
+/// Which slots are taken.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    /// Slots below this have been used.
+    next: usize,
+    /// Destroyed caches' slots, oldest first: used again only when no other is left, so that a late use is noticed.
+    retired: [u16; MAX_SLOTS],
+    first: usize,
+    count: usize,
+}
+
+impl Registry {
+    pub(crate) const fn new() -> Self {
+        Self { next: CLASSES, retired: [0; MAX_SLOTS], first: 0, count: 0 }
+    }
+
+    fn take(&mut self) -> Option<usize> {
+        if self.next < MAX_SLOTS {
+            self.next += 1;
+            return Some(self.next - 1);
+        }
+        if self.count == 0 {
+            return None;
+        }
+        let slot = self.retired[self.first] as usize;
+        self.first = (self.first + 1) % MAX_SLOTS;
+        self.count -= 1;
+        Some(slot)
+    }
+
+    fn retire(&mut self, slot: usize) {
+        self.retired[(self.first + self.count) % MAX_SLOTS] = slot as u16;
+        self.count += 1;
+    }
+}
+
+/// Why a cache could not be created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CreateError {
+    /// The size or alignment cannot be had: objects are at most 256 KiB, aligned to at most 64 KiB, a power of two.
+    Layout,
+    /// There are as many caches as there can be.
+    TooMany,
+    /// There is no memory.
+    NoMemory,
+}
+
+impl core::fmt::Display for CreateError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Layout => "objects of that size or alignment cannot be cached",
+            Self::TooMany => "too many caches",
+            Self::NoMemory => "out of memory",
+        })
+    }
+}
+
+impl core::error::Error for CreateError {}
+
+/// A cache could not be destroyed because objects are in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Busy {
+    /// How many.
+    pub live: usize,
+}
+
+impl core::fmt::Display for Busy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} objects of the cache are in use", self.live)
+    }
+}
+
+impl core::error::Error for Busy {}
+
+/// A tunable could not be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TuneError {
+    /// The value is out of range.
+    Value,
+    /// The system cannot interrupt other CPUs, so that their queues cannot be changed.
+    Unsupported,
+}
+
+impl core::fmt::Display for TuneError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Value => "value out of range",
+            Self::Unsupported => "queues of other CPUs cannot be changed on this system",
+        })
+    }
+}
+
+impl core::error::Error for TuneError {}
+
+impl Slubq {
+    /// Creates a cache. Unless it has a constructor or a flag forbids it, it shares the slabs of an equal one, a general cache included.
+    ///
+    /// The constructor and destructor must be safe to call, with the spec's context, from any thread for as long as the cache lives.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    #[doc(alias = "kmem_cache_create")]
+    pub fn create(&self, spec: &Spec<'_>) -> Result<&'static Cache, CreateError> {
+        let stride = spec.stride().filter(|_| spec.align.is_power_of_two()).ok_or(CreateError::Layout)?;
+        if !self.ready() {
+            return Err(CreateError::NoMemory);
+        }
+        if let Some(cache) = self.mergeable(spec, stride) {
+            return Ok(cache);
+        }
+        let mut registry = self.registry.lock();
+        let slot = registry.take().ok_or(CreateError::TooMany)?;
+        self.build(spec, stride, slot).ok_or_else(|| {
+            registry.retire(slot);
+            CreateError::NoMemory
+        })
+    }
+
+    /// A cache that `spec` can share, with one more user.
+    fn mergeable(&self, spec: &Spec<'_>, stride: usize) -> Option<&'static Cache> {
+        let alone = spec.flags.has(Flags::NO_MERGE) || spec.constructor.is_some() || spec.destructor.is_some();
+        if alone || !self.knobs.on(Knob::Merge) {
+            return None;
+        }
+        if spec.flags == Flags::NONE && stride <= kmem_base::config::MAX_SMALL {
+            let class = Class::of(stride);
+            // An object's alignment is what divides its size.
+            if class.size() == stride {
+                let cache = self.general(class)?;
+                cache.users.fetch_add(1, Ordering::Relaxed);
+                return Some(cache);
+            }
+        }
+        let _registry = self.registry.lock();
+        let equal = |cache: &&Cache| {
+            let plain = cache.constructor.is_none() && cache.destructor.is_none() && !cache.flags.has(Flags::NO_MERGE);
+            plain && cache.geometry.size as usize == stride && cache.flags == spec.flags && cache.is_live()
+        };
+        let cache = self.caches().skip_while(|cache| cache.slot().index() < CLASSES).find(equal)?;
+        cache.users.fetch_add(1, Ordering::Relaxed);
+        Some(cache)
+    }
+
+    pub(crate) fn make_general(&self, class: Class) -> Option<&'static Cache> {
+        if !self.ready() {
+            return None;
+        }
+        let _registry = self.registry.lock();
+        if let Some(cache) = self.cache(class.index()) {
+            return Some(cache);
+        }
+        let mut name = [0; 16];
+        let spec = Spec::new(general_name(&mut name, class.size()), class.size(), 8);
+        self.build(&spec, class.size(), class.index())
+    }
+
+    /// Makes the cache and publishes it; under the registry lock.
+    fn build(&self, spec: &Spec<'_>, stride: usize, slot: usize) -> Option<&'static Cache> {
+        let place = self.meta.alloc(&self.pages, size_of::<Cache>(), align_of::<Cache>())?.cast::<Cache>();
+        let shards = self.zeroed::<Shard>(self.shards.load(Ordering::Relaxed) as usize)?;
+        let depots = self.zeroed::<Depot>((self.nodes.load(Ordering::Relaxed) & 0xFF) as usize)?;
+        let cache = Cache {
+            name: name_bytes(spec.name),
+            geometry: Geometry::new(stride),
+            slot: Slot::new(slot),
+            align: spec.align as u32,
+            object: spec.size as u32,
+            flags: spec.flags,
+            constructor: spec.constructor,
+            destructor: spec.destructor,
+            context: spec.context,
+            life: AtomicU32::new(Life::Live as u32),
+            users: AtomicU32::new(1),
+            tunables: Tunables::new(),
+            shards,
+            depots,
+            counters: Counters::new(),
+        };
+        self.tune_first(&cache);
+        // SAFETY: fresh metadata of the right size and alignment, never freed.
+        let cache = unsafe {
+            place.write(cache);
+            place.as_ref()
+        };
+        let queue = cache.tunables.get(Tunable::CpuQueueSize);
+        self.percpu.shape_first(cache.slot(), shape_of(queue));
+        // Release pairs with the Acquire in `cache`.
+        self.caches[slot].store(place.as_ptr(), Ordering::Release);
+        Some(cache)
+    }
+
+    fn tune_first(&self, cache: &Cache) {
+        let (size, lowmem) = (cache.geometry.size as usize, cache.flags.has(Flags::LOWMEM));
+        let queueless = !self.knobs.on(Knob::Queues) || self.knobs.on(Knob::Check);
+        let queue = match (queueless, lowmem) {
+            (true, _) => 0,
+            (_, true) => 5,
+            _ => queue_size(size),
+        };
+        let shared = ((self.knobs.get(Knob::DepotKb) as usize) << 10) / size;
+        cache.tunables.set(Tunable::CpuQueueSize, queue);
+        cache.tunables.set(Tunable::BatchSize, queue.div_ceil(2).max(1));
+        cache.tunables.set(Tunable::SharedQueueSize, if lowmem { 0 } else { shared as u32 });
+        cache.tunables.set(Tunable::MinPartial, if lowmem { 0 } else { min_partial(&cache.geometry) });
+    }
+
+    /// `count` values for which zeroed memory is the initial one.
+    fn zeroed<T: AllZero>(&self, count: usize) -> Option<&'static [T]> {
+        let place: NonNull<T> = self.meta.alloc(&self.pages, size_of::<T>() * count, align_of::<T>())?.cast();
+        // SAFETY: zeroed metadata, never freed, and `T` says that this is a value.
+        Some(unsafe { core::slice::from_raw_parts(place.as_ptr(), count) })
+    }
+
+    /// Destroys a cache: its queues are drained, its slabs go back. A shared cache only loses a user.
+    ///
+    /// # Errors
+    /// [`Busy`] if objects are in use; the cache is then as before.
+    #[doc(alias = "kmem_cache_destroy")]
+    pub fn destroy(&self, cache: &'static Cache) -> Result<(), Busy> {
+        self.must_live(cache, core::ptr::from_ref(cache).addr());
+        if cache.slot().index() < CLASSES || cache.users.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        // Without queues from here on, so that every object comes back to its slab.
+        let drained = self.reshape(cache, 0);
+        self.release_empty(cache, 0);
+        let live = if drained { self.live_objects(cache) } else { cache.geometry.objects as usize };
+        if live > 0 {
+            cache.users.fetch_add(1, Ordering::AcqRel);
+            self.reshape(cache, cache.tunables.get(Tunable::CpuQueueSize));
+            return Err(Busy { live });
+        }
+        let mut registry = self.registry.lock();
+        cache.life.store(Life::Dead as u32, Ordering::Release);
+        self.caches[cache.slot().index()].store(core::ptr::null_mut(), Ordering::Release);
+        registry.retire(cache.slot().index());
+        Ok(())
+    }
+
+    /// Sets a tunable while everybody goes on. A new queue size takes effect at once: what the old queues hold goes to the slabs.
+    ///
+    /// # Errors
+    /// See [`TuneError`].
+    pub fn tune(&self, cache: &Cache, tunable: Tunable, value: u32) -> Result<(), TuneError> {
+        let queue = cache.tunables.get(Tunable::CpuQueueSize);
+        if !tunable.accepts(value, queue) {
+            return Err(TuneError::Value);
+        }
+        if tunable == Tunable::CpuQueueSize {
+            if !self.reshape(cache, value) {
+                return Err(TuneError::Unsupported);
+            }
+            cache.tunables.set(Tunable::BatchSize, value.div_ceil(2).max(1));
+        }
+        cache.tunables.set(tunable, value);
+        Ok(())
+    }
+
+    /// Drains everything that holds sheaves of `cache` and gives it queues of `queue` objects.
+    fn reshape(&self, cache: &Cache, queue: u32) -> bool {
+        self.percpu.drain_and(
+            cache.slot(),
+            Idle::Any,
+            |sheaf| self.dissolve(cache, sheaf),
+            |old| {
+                self.empty_depots(cache, old);
+                Some(shape_of(queue))
+            },
+        )
+    }
+}
+
+/// Types for which zeroed memory is a value, the initial one.
+trait AllZero {}
+// Locks that are free, lists that are empty, counts that are 0.
+impl AllZero for Shard {}
+impl AllZero for Depot {}
+
+fn name_bytes(name: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // The last byte stays 0.
+    bytes.iter_mut().take(31).zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    bytes
+}
+
+/// `kmalloc-<size>`, as the kernel names them.
+fn general_name(buffer: &mut [u8; 16], size: usize) -> &str {
+    let prefix = b"kmalloc-";
+    buffer[..prefix.len()].copy_from_slice(prefix);
+    let digits = size.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut rest = size;
+    for place in buffer[prefix.len()..prefix.len() + digits].iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    core::str::from_utf8(&buffer[..prefix.len() + digits]).unwrap_or("kmalloc")
+}
+
+const _: () = assert!(align_of::<Cache>() <= PAGE_SIZE && align_of::<Shard>() == 128 && align_of::<Depot>() == 128);

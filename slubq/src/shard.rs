@@ -1,0 +1,77 @@
+//! Partial slabs, sharded by home CPU. Theory 3.4.
+//!
+//! A slab belongs to the shard of the CPU that made it, so that its lock stays in one CPU's cache. Only partial slabs are listed: a
+//! full one is found again by the first object that comes back to it.
+
+use crate::geometry::Geometry;
+use crate::slab::Slab;
+use kmem_base::pages::{Page, PageList};
+use kmem_base::sync::{AtomicU32, Guard, Lock, Ordering, Rank};
+
+/// A shard's list, locked.
+pub(crate) type Partial<'a> = Guard<'a, PageList, { Rank::Shard.of() }>;
+
+/// One shard of one cache. All zero is an empty shard.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Shard {
+    partial: Lock<PageList, { Rank::Shard.of() }>,
+    /// Slabs whose home this is, full ones included.
+    pub(crate) slabs: AtomicU32,
+    /// Not zero once a CPU of the shard has refilled since the last decay pass: SLAB's `touched`.
+    pub(crate) touched: AtomicU32,
+}
+
+impl Shard {
+    pub(crate) fn lock(&self) -> Partial<'_> {
+        self.partial.lock()
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<Partial<'_>> {
+        self.partial.try_lock()
+    }
+
+    pub(crate) fn prepare_fork(&self) {
+        self.partial.acquire();
+    }
+
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    pub(crate) unsafe fn after_fork(&self) {
+        // SAFETY: the caller's.
+        unsafe { self.partial.release() };
+    }
+}
+
+/// Locks the home shard of `page` among `shards`: its number may change until the lock is held.
+pub(crate) fn lock_home<'a>(shards: &'a [Shard], page: &Page) -> (usize, Partial<'a>) {
+    loop {
+        let home = page.home.load(Ordering::Acquire) as usize;
+        if let Some(shard) = shards.get(home) {
+            let partial = shard.lock();
+            if page.home.load(Ordering::Acquire) as usize == home {
+                return (home, partial);
+            }
+        }
+    }
+}
+
+/// Takes objects from the partial slabs of a locked list into `out`, first slab first; slabs that become full leave the list.
+pub(crate) fn take_from(partial: &mut PageList, geometry: &Geometry, out: &mut [*mut u8]) -> usize {
+    let (mut taken, mut next) = (0, partial.first());
+    while let Some(page) = next {
+        // SAFETY: a listed page starts a slab of the list's cache, and stays so while the list is locked.
+        let slab = unsafe { Slab::new(page, geometry) };
+        // SAFETY: it is on this list.
+        next = unsafe { partial.after(page) };
+        taken += slab.take(&mut out[taken..]).0;
+        if slab.unlist_if_full() {
+            // SAFETY: as above.
+            unsafe { partial.remove(page) };
+        } else if taken > 0 {
+            // Enough, or stopped short of a cache line: a few objects of the next slab are not worth touching it.
+            break;
+        }
+    }
+    taken
+}

@@ -1,0 +1,301 @@
+//! The slab: which of its objects are free, and who must do something about it. Theory 3.
+//!
+//! Two things are shared by everyone who frees and the one who takes: a bitmap of free objects, and the state word `{free, listed}` in
+//! the page descriptor. Taking happens under the lock of the slab's shard, or while the slab is nobody else's; freeing takes no lock:
+//!
+//! ```text
+//! put:  state.free += k        then   bits |= mask
+//! take: bits &= !mask          then   state.free -= k
+//! ```
+//!
+//! So `free` is never less than the number of bits set (invariant I2), and the three transitions each have one actor:
+//!
+//! * `put` that finds `{free: 0, unlisted}` is the one that must list the slab (I3): until it does, nobody can take from it;
+//! * `take` that leaves `{free: 0, listed}` unlists it, by a compare-and-swap that fails if a `put` came in between;
+//! * a slab is released only when it is listed, `free` says that all objects are free, and all bits are set (I4): a `put` that has
+//!   counted but not yet set its bits keeps the slab alive, and one that has set them does not touch it again.
+//!
+//! Objects that sit in a queue are in use as far as the slab knows: their bits are clear.
+
+use crate::geometry::Geometry;
+use core::ptr::NonNull;
+use kmem_base::fault::Fault;
+use kmem_base::pages::Page;
+use kmem_base::sync::{AtomicU64, Ordering};
+
+/// The state word, a value with pure transitions.
+///
+/// | bits | field | meaning |
+/// |---|---|---|
+/// | 0..31 | free | free objects, those being put back included |
+/// | 31 | listed | on the partial list of its home shard |
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State(u32);
+
+impl State {
+    const LISTED: u32 = 1 << 31;
+
+    /// A slab on no list with `free` free objects.
+    #[must_use]
+    pub const fn unlisted(free: u32) -> Self {
+        Self(free)
+    }
+
+    /// Free objects.
+    #[must_use]
+    pub const fn free(self) -> u32 {
+        self.0 & !Self::LISTED
+    }
+
+    /// True if on its shard's partial list.
+    #[must_use]
+    pub const fn is_listed(self) -> bool {
+        self.0 & Self::LISTED != 0
+    }
+
+    /// The same slab on the list.
+    #[must_use]
+    pub const fn listed(self) -> Self {
+        Self(self.0 | Self::LISTED)
+    }
+}
+
+/// What the thread that put objects back must do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Duty {
+    /// Nothing.
+    None,
+    /// List the slab: it was full and on no list.
+    List,
+    /// See whether the slab can be released: all its objects are free, or will be in a moment.
+    Reconsider,
+}
+
+/// A slab, by its descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct Slab<'a> {
+    page: &'a Page,
+    geometry: &'a Geometry,
+}
+
+impl<'a> Slab<'a> {
+    /// The slab that starts at `page`.
+    ///
+    /// # Safety
+    /// `page` is the first of `geometry.pages` pages of a slab with that geometry, and stays so for `'a`.
+    pub const unsafe fn new(page: &'a Page, geometry: &'a Geometry) -> Self {
+        Self { page, geometry }
+    }
+
+    /// Its descriptor.
+    #[must_use]
+    pub const fn page(&self) -> &'a Page {
+        self.page
+    }
+
+    /// The state word. Acquire pairs with the Release of every transition.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State(self.page.state.load(Ordering::Acquire))
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        if self.geometry.has_summary() {
+            let at = self.page.address() + self.geometry.bits_at as usize + index * 8;
+            // SAFETY: the words lie in the slab behind its last object, and are only accessed atomically.
+            return unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(at)).as_ref() };
+        }
+        &self.page.bits[index]
+    }
+
+    /// Makes every object free. The slab is nobody else's yet.
+    pub fn fill(&self) {
+        let words = self.geometry.words() as usize;
+        for index in 0..words {
+            let objects = (self.geometry.objects as usize - index * 64).min(64);
+            self.word(index).store(u64::MAX >> (64 - objects), Ordering::Relaxed);
+        }
+        if self.geometry.has_summary() {
+            for (index, summary) in self.page.bits.iter().enumerate() {
+                let full = words.saturating_sub(index * 64).min(64) as u32;
+                summary.store(u64::MAX.checked_shr(64 - full).unwrap_or(0), Ordering::Relaxed);
+            }
+        }
+        self.page.state.store(State::unlisted(self.geometry.objects).0, Ordering::Release);
+    }
+
+    /// Takes free objects into `out`, lowest address first, until it is full or none are left; returns how many, and the state that
+    /// this left behind: of an unlisted slab, the taker must list it if that has free objects, and a later `put` must if it has none.
+    ///
+    /// One operation per word of the bitmap. If the request ends inside a cache line and more than one object was taken, it ends before
+    /// that line instead, so that the line is not shared with whoever takes the rest. The caller holds the shard's lock, or the slab is
+    /// nobody else's.
+    pub fn take(&self, out: &mut [*mut u8]) -> (usize, State) {
+        let mut taken = 0;
+        if self.geometry.has_summary() {
+            for (index, summary) in self.page.bits.iter().enumerate() {
+                let mut left = summary.load(Ordering::Acquire);
+                while left != 0 && taken < out.len() {
+                    let bit = left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    taken += self.take_word(index * 64 + bit, &mut out[taken..]);
+                    self.settle(summary, index * 64 + bit);
+                }
+            }
+        } else {
+            for index in 0..self.geometry.words() as usize {
+                if taken == out.len() {
+                    break;
+                }
+                taken += self.take_word(index, &mut out[taken..]);
+            }
+        }
+        // Release: the bits were cleared before they are no longer counted.
+        let old = self.page.state.fetch_sub(taken as u32, Ordering::AcqRel);
+        (taken, State(old - taken as u32))
+    }
+
+    /// Clears the summary bit of a word that is empty, unless a `put` fills it meanwhile.
+    fn settle(&self, summary: &AtomicU64, index: usize) {
+        let bit = 1 << (index % 64);
+        if self.word(index).load(Ordering::Relaxed) == 0 {
+            // AcqRel pairs with the same in `set`: if that came first, the load below sees its bits.
+            summary.fetch_and(!bit, Ordering::AcqRel);
+            if self.word(index).load(Ordering::Acquire) != 0 {
+                summary.fetch_or(bit, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn take_word(&self, index: usize, out: &mut [*mut u8]) -> usize {
+        let word = self.word(index);
+        // Acquire pairs with the Release in `set`: what the last owner wrote to an object comes before what the next one does.
+        let bits = word.load(Ordering::Acquire);
+        let size = self.geometry.size as usize;
+        let first = core::ptr::with_exposed_provenance_mut::<u8>(self.page.address()).wrapping_add(index * 64 * size);
+        if bits == u64::MAX && out.len() >= 64 {
+            let mut object = first;
+            for place in &mut out[..64] {
+                *place = object;
+                object = object.wrapping_add(size);
+            }
+            word.fetch_and(0, Ordering::Relaxed);
+            return 64;
+        }
+        let (mut left, mut taken) = (bits, 0);
+        while left != 0 && taken < out.len() {
+            out[taken] = first.wrapping_add(left.trailing_zeros() as usize * size);
+            left &= left - 1;
+            taken += 1;
+        }
+        let (left, taken) = self.whole_lines(bits, left, taken);
+        // Only the taker clears bits, so that those it saw are still there.
+        word.fetch_and(!(bits & !left), Ordering::Relaxed);
+        taken
+    }
+
+    /// Puts the objects of the last cache line back into `left` if others of that line stay behind.
+    fn whole_lines(&self, bits: u64, left: u64, taken: usize) -> (u64, usize) {
+        let line = u64::from(self.geometry.line);
+        if left == 0 || line == 1 || taken == 0 {
+            return (left, taken);
+        }
+        let start = u64::from(left.trailing_zeros()) / line * line;
+        let split = bits & !left & (u64::MAX << start);
+        let keep = split.count_ones() as usize;
+        if keep == 0 || keep == taken { (left, taken) } else { (left | split, taken - keep) }
+    }
+
+    /// Puts `objects` back, all of this slab. Returns what is to be done about the slab, which may be gone as soon as this returns
+    /// [`Duty::None`] or [`Duty::Reconsider`].
+    ///
+    /// # Errors
+    /// [`Fault::Misaligned`] or [`Fault::DoubleFree`] and the object; the slab is then in no state to go on with.
+    pub fn put(&self, objects: &[*mut u8]) -> Result<Duty, (Fault, *mut u8)> {
+        let count = objects.len() as u32;
+        // AcqRel: whoever finds the slab entirely free sees what was done before.
+        let old = State(self.page.state.fetch_add(count, Ordering::AcqRel));
+        let (mut index, mut mask) = (usize::MAX, 0_u64);
+        for &object in objects {
+            let number = self.geometry.index(object.addr() - self.page.address()).ok_or((Fault::Misaligned, object))? as usize;
+            let bit = 1 << (number % 64);
+            if number / 64 != index {
+                self.set(index, mask, object)?;
+                (index, mask) = (number / 64, 0);
+            }
+            if mask & bit != 0 {
+                return Err((Fault::DoubleFree, object));
+            }
+            mask |= bit;
+        }
+        self.set(index, mask, objects.last().copied().unwrap_or(core::ptr::null_mut()))?;
+        Ok(if old.free() == 0 && !old.is_listed() {
+            Duty::List
+        } else if old.free() + count == self.geometry.objects {
+            Duty::Reconsider
+        } else {
+            Duty::None
+        })
+    }
+
+    #[inline]
+    fn set(&self, index: usize, mask: u64, object: *mut u8) -> Result<(), (Fault, *mut u8)> {
+        if mask == 0 {
+            return Ok(());
+        }
+        // Release pairs with the Acquire in `take_word`.
+        let old = self.word(index).fetch_or(mask, Ordering::AcqRel);
+        if old & mask != 0 {
+            return Err((Fault::DoubleFree, object));
+        }
+        if old == 0 && self.geometry.has_summary() {
+            self.page.bits[index / 64].fetch_or(1 << (index % 64), Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Marks the slab listed; the caller holds the shard's lock and lists it. Returns the state with the mark.
+    pub fn mark_listed(&self) -> State {
+        State(self.page.state.fetch_or(State::LISTED, Ordering::AcqRel)).listed()
+    }
+
+    /// Takes the mark away; the caller holds the shard's lock and has taken the slab off the list.
+    pub fn mark_unlisted(&self) {
+        self.page.state.fetch_and(!State::LISTED, Ordering::AcqRel);
+    }
+
+    /// Takes the mark away if no object is free. True if so: then the caller, who holds the shard's lock, takes it off the list.
+    #[must_use]
+    pub fn unlist_if_full(&self) -> bool {
+        let full = State::unlisted(0);
+        self.page.state.compare_exchange(full.listed().0, full.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// True if every object is free and nobody is about to set a bit (I4). The caller holds the shard's lock.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state() == State::unlisted(self.geometry.objects).listed() && self.bits_set() == self.geometry.objects
+    }
+
+    /// Bits set: free objects that a `take` could have now. Acquire, as for a taker.
+    #[must_use]
+    pub fn bits_set(&self) -> u32 {
+        (0..self.geometry.words() as usize).map(|index| self.word(index).load(Ordering::Acquire).count_ones()).sum()
+    }
+
+    /// True if object `index` is free.
+    #[must_use]
+    pub fn is_free(&self, index: u32) -> bool {
+        (self.word(index as usize / 64).load(Ordering::Acquire) >> (index % 64)) & 1 == 1
+    }
+
+    /// I2 exactly, and the summary agrees with the words. When nothing runs.
+    #[must_use]
+    pub fn check(&self) -> bool {
+        let summary = |index: usize| (self.page.bits[index / 64].load(Ordering::Relaxed) >> (index % 64)) & 1 == 1;
+        let words = 0..self.geometry.words() as usize;
+        self.state().free() == self.bits_set()
+            && (!self.geometry.has_summary()
+                || words.into_iter().all(|index| summary(index) || self.word(index).load(Ordering::Relaxed) == 0))
+    }
+}

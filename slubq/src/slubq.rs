@@ -1,0 +1,161 @@
+//! The allocator as a whole: what its parts share.
+
+use crate::cache::Cache;
+use crate::registry::Registry;
+use kmem_base::classes::{CLASSES, Class};
+use kmem_base::config::MAX_SLOTS;
+use kmem_base::knobs::Knobs;
+use kmem_base::meta::Meta;
+use kmem_base::pages::Pages;
+use kmem_base::percpu::{Blocks, PerCpu, Slot};
+use kmem_base::source::PageSource;
+use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank};
+
+/// SLUB with per-CPU queues and bitmap free tracking.
+///
+/// Lives in a `static`, or as long as the process: its caches, and what they hand out, are `'static`. Nothing happens before the first
+/// allocation, which sets everything up.
+#[derive(Debug)]
+pub struct Slubq {
+    pub(crate) percpu: PerCpu,
+    /// The cache of each slot; those below [`CLASSES`] are the general caches, made when first used.
+    pub(crate) caches: [AtomicPtr<Cache>; MAX_SLOTS],
+    pub(crate) pages: Pages,
+    pub(crate) meta: Meta,
+    pub(crate) blocks: Blocks,
+    pub(crate) knobs: Knobs,
+    pub(crate) registry: Lock<Registry, { Rank::Registry.of() }>,
+    pub(crate) boot: AtomicU32,
+    pub(crate) shards: AtomicU32,
+    pub(crate) nodes: AtomicU32,
+    /// When the next decay pass is due, in milliseconds of the coarse clock.
+    pub(crate) due: AtomicU64,
+    pub(crate) decay: Lock<(), { Rank::Decay.of() }>,
+}
+
+impl Slubq {
+    /// An allocator that takes its memory from `source`.
+    #[must_use]
+    pub const fn new(source: &'static dyn PageSource) -> Self {
+        Self {
+            percpu: PerCpu::new(),
+            caches: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_SLOTS],
+            pages: Pages::new(source),
+            meta: Meta::new(),
+            blocks: Blocks::new(),
+            knobs: Knobs::new(),
+            registry: Lock::new(Registry::new()),
+            boot: AtomicU32::new(0),
+            shards: AtomicU32::new(0),
+            nodes: AtomicU32::new(0),
+            due: AtomicU64::new(0),
+            decay: Lock::new(()),
+        }
+    }
+
+    /// Allocates an object of `class`; null if there is no memory.
+    ///
+    /// ```text
+    /// alloc                       one restartable sequence: pop from the main sheaf
+    ///   alloc_slow                first use: boot, make the cache
+    ///     alloc_from              spare sheaf, stash, depot, then a batch from the slabs
+    ///       refill                own shard, then other shards, then a new slab
+    /// ```
+    #[inline(always)]
+    #[must_use]
+    pub fn alloc(&self, class: Class) -> *mut u8 {
+        let object = self.percpu.pop(Slot::new(class.index()));
+        if object.is_null() { self.alloc_slow(class) } else { object }
+    }
+
+    /// Frees an object of `class`.
+    ///
+    /// ```text
+    /// free                        one restartable sequence: push onto the main sheaf
+    ///   free_slow
+    ///     free_to                 spare sheaf, or an empty one; the full one goes to
+    ///       put_away              the stash, the depot, or
+    ///         flush               the slabs, run by run
+    /// ```
+    ///
+    /// # Safety
+    /// `object` came from [`Self::alloc`] with the same class and is dead.
+    #[inline(always)]
+    pub unsafe fn free(&self, class: Class, object: *mut u8) {
+        if !self.percpu.push(Slot::new(class.index()), object) {
+            self.free_slow(class, object);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, class: Class) -> *mut u8 {
+        match self.general(class) {
+            Some(cache) => self.alloc_from(cache, crate::Context::Blocking),
+            None => core::ptr::null_mut(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_slow(&self, class: Class, object: *mut u8) {
+        match self.general(class) {
+            Some(cache) => self.free_to(cache, object),
+            None => kmem_base::fault::die(kmem_base::fault::Fault::Foreign, object.addr(), "no allocation was ever made"),
+        }
+    }
+
+    /// The general cache of `class`, made if need be. `None` if there is no memory for it.
+    #[must_use]
+    pub fn general(&self, class: Class) -> Option<&'static Cache> {
+        self.cache(class.index()).or_else(|| self.make_general(class))
+    }
+
+    /// The cache in slot `index`.
+    #[inline]
+    pub(crate) fn cache(&self, index: usize) -> Option<&'static Cache> {
+        // SAFETY: caches live in metadata, which is never freed. Acquire pairs with the Release that published the cache.
+        unsafe { self.caches[index].load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Every cache there is.
+    pub(crate) fn caches(&self) -> impl Iterator<Item = &'static Cache> + '_ {
+        (0..MAX_SLOTS).filter_map(|index| self.cache(index))
+    }
+
+    /// The page supply.
+    #[must_use]
+    pub const fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// The knobs.
+    #[must_use]
+    pub const fn knobs(&self) -> &Knobs {
+        &self.knobs
+    }
+
+    /// The per-CPU queues.
+    #[must_use]
+    pub const fn percpu(&self) -> &PerCpu {
+        &self.percpu
+    }
+
+    /// Shard and node for what this thread does now.
+    pub(crate) fn place(&self) -> Place {
+        let (shards, nodes) = (self.shards.load(Ordering::Relaxed).max(1), self.nodes.load(Ordering::Relaxed));
+        let row = self.percpu.row().unwrap_or(0);
+        let node = self.topology(nodes).node(row);
+        let shards_per_node = shards / (nodes & 0xFF).max(1);
+        Place { shard: (node * shards_per_node + row % shards_per_node.max(1)) as usize, node: node as usize }
+    }
+}
+
+/// See [`Slubq::place`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) shard: usize,
+    pub(crate) node: usize,
+}
+
+const _: () = assert!(CLASSES < MAX_SLOTS);
