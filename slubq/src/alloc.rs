@@ -28,6 +28,20 @@ const BULK: usize = 64;
 /// Attempts to install a sheaf before it is put away: more than one only if a neighbour was faster, or this thread was moved.
 const ATTEMPTS: usize = 8;
 
+/// An empty sheaf that goes back among the empty ones if a constructor unwinds, or there is nothing to put into it.
+struct Held<'a> {
+    slubq: &'a Slubq,
+    sheaf: Option<Sheaf>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(sheaf) = self.sheaf.take() {
+            self.slubq.blocks.put(&self.slubq.percpu, sheaf);
+        }
+    }
+}
+
 impl Slubq {
     /// Allocates an object of `cache`; null if there is no memory.
     #[inline]
@@ -91,13 +105,18 @@ impl Slubq {
             }
             return full;
         }
-        let mut sheaf = blank.or_else(|| self.blocks.get(&self.percpu, &self.meta, &self.pages, lease.shape()?))?;
-        if self.refill(cache, &mut sheaf, context) == 0 {
-            self.blocks.put(&self.percpu, sheaf);
+        let sheaf = blank.or_else(|| self.blocks.get(&self.percpu, &self.meta, &self.pages, lease.shape()?))?;
+        self.refill_sheaf(cache, sheaf, context)
+    }
+
+    /// `sheaf`, which is empty, with a batch from the slabs; or nothing, and its block is put back.
+    fn refill_sheaf(&self, cache: &Cache, sheaf: Sheaf, context: Context) -> Option<Sheaf> {
+        let mut held = Held { slubq: self, sheaf: Some(sheaf) };
+        if self.refill(cache, held.sheaf.as_mut()?, context) == 0 {
             return None;
         }
         count(&cache.counters.alloc_slab);
-        Some(sheaf)
+        held.sheaf.take()
     }
 
     /// Takes the sheaf in `place` of this CPU's row, if there is one.
@@ -166,19 +185,19 @@ impl Slubq {
             Context::Blocking => take_from(&mut shard.lock(), &cache.geometry, out),
             Context::NonBlocking => shard.try_lock().map_or(0, |mut partial| take_from(&mut partial, &cache.geometry, out)),
         };
-        if taken > 0 {
+        // Half a batch is a batch; with less, the next slow path would come too soon.
+        if taken * 2 >= out.len() {
             return taken;
         }
-        let well_filled = cache.geometry.objects / 4;
-        let stolen = self.steal(cache, here, well_filled, out);
-        if stolen > 0 {
-            return stolen;
+        let (well_filled, out) = (cache.geometry.objects / 4, &mut out[taken..]);
+        let mut more = self.steal(cache, here, well_filled, out);
+        if more == 0 && context == Context::Blocking {
+            more = self.carve(cache, here, out);
         }
-        let fresh = if context == Context::Blocking { self.carve(cache, here, out) } else { 0 };
-        if fresh > 0 {
-            return fresh;
+        if taken + more == 0 {
+            more = self.steal(cache, here, 1, out);
         }
-        self.steal(cache, here, 1, out)
+        taken + more
     }
 
     /// Takes over a partial slab with at least `least` free objects from another shard. Only tries their locks: a busy neighbour is

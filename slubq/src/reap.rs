@@ -30,16 +30,15 @@ impl Slubq {
     /// slabs, fullest first, so that the emptier ones get a chance to become empty. Returns pages released.
     #[doc(alias = "kmem_cache_shrink")]
     pub fn shrink(&self, cache: &Cache) -> usize {
-        self.expire(cache, Level::Queues);
-        let released = self.release_empty(cache, 0);
+        let released = self.expire(cache, Level::Queues);
         for shard in cache.shards {
             sort(&mut shard.lock(), cache);
         }
         released
     }
 
-    /// Gives up what `level` says, whether in use lately or not.
-    pub fn expire(&self, cache: &Cache, level: Level) {
+    /// Gives up what `level` says, whether in use lately or not. Returns pages released.
+    pub fn expire(&self, cache: &Cache, level: Level) -> usize {
         if level >= Level::Shared {
             while let Some(sheaf) =
                 cache.depots.iter().find_map(|depot| depot.take(&self.percpu, cache.slot(), &self.percpu.lease(cache.slot())))
@@ -50,7 +49,7 @@ impl Slubq {
         if level >= Level::Queues {
             self.percpu.drain(cache.slot(), Idle::Any, |sheaf| self.dissolve(cache, sheaf));
         }
-        self.release_empty(cache, 0);
+        self.release_empty(cache, 0)
     }
 
     /// Gives up everything that is not in use, in every cache, and gives free pages back to the system. Returns bytes that went back.

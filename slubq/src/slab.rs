@@ -131,28 +131,40 @@ impl<'a> Slab<'a> {
     /// that line instead, so that the line is not shared with whoever takes the rest. The caller holds the shard's lock, or the slab is
     /// nobody else's.
     pub fn take(&self, out: &mut [*mut u8]) -> (usize, State) {
-        let mut taken = 0;
-        if self.geometry.has_summary() {
-            for (index, summary) in self.page.bits.iter().enumerate() {
-                let mut left = summary.load(Ordering::Acquire);
-                while left != 0 && taken < out.len() {
-                    let bit = left.trailing_zeros() as usize;
-                    left &= left - 1;
-                    taken += self.take_word(index * 64 + bit, &mut out[taken..]);
-                    self.settle(summary, index * 64 + bit);
-                }
-            }
-        } else {
-            for index in 0..self.geometry.words() as usize {
-                if taken == out.len() {
-                    break;
-                }
-                taken += self.take_word(index, &mut out[taken..]);
-            }
-        }
+        let taken = if self.geometry.has_summary() { self.take_by_summary(out) } else { self.take_inline(out) };
         // Release: the bits were cleared before they are no longer counted.
         let old = self.page.state.fetch_sub(taken as u32, Ordering::AcqRel);
         (taken, State(old - taken as u32))
+    }
+
+    fn take_inline(&self, out: &mut [*mut u8]) -> usize {
+        let mut taken = 0;
+        for index in 0..self.geometry.words() as usize {
+            let (more, rest) = self.take_word(index, &mut out[taken..]);
+            taken += more;
+            if rest {
+                break;
+            }
+        }
+        taken
+    }
+
+    fn take_by_summary(&self, out: &mut [*mut u8]) -> usize {
+        let mut taken = 0;
+        for (index, summary) in self.page.bits.iter().enumerate() {
+            let mut words = summary.load(Ordering::Acquire);
+            while words != 0 {
+                let word = index * 64 + words.trailing_zeros() as usize;
+                words &= words - 1;
+                let (more, rest) = self.take_word(word, &mut out[taken..]);
+                taken += more;
+                if rest {
+                    return taken;
+                }
+                self.settle(summary, word);
+            }
+        }
+        taken
     }
 
     /// Clears the summary bit of a word that is empty, unless a `put` fills it meanwhile.
@@ -167,7 +179,8 @@ impl<'a> Slab<'a> {
         }
     }
 
-    fn take_word(&self, index: usize, out: &mut [*mut u8]) -> usize {
+    /// Takes objects of one word; returns how many, and whether some had to stay behind.
+    fn take_word(&self, index: usize, out: &mut [*mut u8]) -> (usize, bool) {
         let word = self.word(index);
         // Acquire pairs with the Release in `set`: what the last owner wrote to an object comes before what the next one does.
         let bits = word.load(Ordering::Acquire);
@@ -180,7 +193,7 @@ impl<'a> Slab<'a> {
                 object = object.wrapping_add(size);
             }
             word.fetch_and(0, Ordering::Relaxed);
-            return 64;
+            return (64, false);
         }
         let (mut left, mut taken) = (bits, 0);
         while left != 0 && taken < out.len() {
@@ -190,8 +203,10 @@ impl<'a> Slab<'a> {
         }
         let (left, taken) = self.whole_lines(bits, left, taken);
         // Only the taker clears bits, so that those it saw are still there.
-        word.fetch_and(!(bits & !left), Ordering::Relaxed);
-        taken
+        if taken > 0 {
+            word.fetch_and(!(bits & !left), Ordering::Relaxed);
+        }
+        (taken, left != 0)
     }
 
     /// Puts the objects of the last cache line back into `left` if others of that line stay behind.

@@ -158,4 +158,8 @@ pub(crate) struct Place {
     pub(crate) node: usize,
 }
 
+// Only a constructor can unwind, and it is called where every invariant holds.
+impl core::panic::RefUnwindSafe for Slubq {}
+impl core::panic::RefUnwindSafe for Cache {}
+
 const _: () = assert!(CLASSES < MAX_SLOTS);

@@ -72,7 +72,8 @@ fn random_failures_under_threads() {
         let mut heap = Heap::new(&settings());
         heap.fails = true;
         heap.source.plan(Plan::Random { seed, one_in: 3 });
-        let config = StressConfig { threads: 4, ops_per_thread: 1500, slots: 64, profile: Profile::Mixed, seed, ..StressConfig::default() };
+        let config =
+            StressConfig { threads: 4, ops_per_thread: 1500, slots: 64, profile: Profile::Mixed, seed, ..StressConfig::default() };
         stress_or_panic(&heap, &config);
         assert!(heap.source.failures() > 0);
     }

@@ -1,0 +1,435 @@
+//! Caches created at run time: constructors, merging, destruction, bulk operations, reservations, tunables.
+
+mod common;
+
+use common::{Heap, configurations};
+use kmem_base::fault::Fault;
+use kmem_base::knobs::{Knob, Settings};
+use kmem_base::pages::{Kind, Page};
+use kmem_slubq::geometry::Geometry;
+use kmem_slubq::slab::{Duty, Slab};
+use kmem_slubq::{Busy, Cache, CreateError, Flags, Level, Spec, Tunable, TuneError};
+use kmem_testkit::{FixedSubject, Hooks, Profile, StressConfig, run_or_panic, stress_or_panic};
+use std::alloc::Layout;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+fn plain() -> Heap {
+    Heap::new(&configurations()[0].1)
+}
+
+fn alone(name: &str, size: usize) -> Spec<'_> {
+    Spec { flags: Flags::NO_MERGE, ..Spec::new(name, size, 8) }
+}
+
+#[derive(Default)]
+struct Tally {
+    made: AtomicUsize,
+    gone: AtomicUsize,
+}
+
+/// # Safety
+/// `context` is a `Tally`.
+unsafe fn construct(object: *mut u8, context: *mut ()) {
+    // SAFETY: the caller's; the object is at least 8 bytes.
+    unsafe {
+        (*context.cast::<Tally>()).made.fetch_add(1, Ordering::Relaxed);
+        object.cast::<u64>().write(0xC0FFEE);
+    }
+}
+
+/// # Safety
+/// `context` is a `Tally`.
+unsafe fn destruct(object: *mut u8, context: *mut ()) {
+    // SAFETY: the caller's.
+    unsafe {
+        assert_eq!(object.cast::<u64>().read(), 0xC0FFEE, "destroyed in its constructed state");
+        (*context.cast::<Tally>()).gone.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn constructors_run_once_per_object_and_destructors_as_often() {
+    for (name, settings) in configurations() {
+        let heap = Heap::new(&settings);
+        let tally: &'static Tally = Box::leak(Box::default());
+        let spec = Spec {
+            constructor: Some(construct),
+            destructor: Some(destruct),
+            context: std::ptr::from_ref(tally).cast_mut().cast(),
+            ..Spec::new("made", 200, 8)
+        };
+        let cache = heap.cache(&spec);
+        for _ in 0..3 {
+            let objects: Vec<_> = (0..2000).map(|_| heap.slubq.alloc_object(cache)).collect();
+            for &object in &objects {
+                // SAFETY: allocated above; 200 bytes.
+                unsafe {
+                    assert_eq!(object.cast::<u64>().read(), 0xC0FFEE, "{name}");
+                    object.add(8).write_bytes(0xEE, 192);
+                    heap.slubq.free_object(cache, object);
+                }
+            }
+        }
+        let made = tally.made.load(Ordering::Relaxed);
+        assert!((2000..6000).contains(&made) || settings != Settings::new().with(Knob::ArenaMb, 1024), "{name}: {made}");
+        heap.slubq.check().unwrap();
+        heap.slubq.destroy(cache).unwrap();
+        assert_eq!(tally.made.load(Ordering::Relaxed), tally.gone.load(Ordering::Relaxed), "{name}");
+    }
+}
+
+#[test]
+fn a_constructor_that_unwinds_loses_nothing() {
+    /// # Safety
+    /// `context` is a `Tally`.
+    unsafe fn third_fails(object: *mut u8, context: *mut ()) {
+        // SAFETY: the caller's.
+        let made = unsafe { (*context.cast::<Tally>()).made.load(Ordering::Relaxed) };
+        assert!(made != 2, "the third object cannot be made");
+        // SAFETY: the caller's.
+        unsafe { construct(object, context) };
+    }
+    let heap = plain();
+    let tally: &'static Tally = Box::leak(Box::default());
+    let context = std::ptr::from_ref(tally).cast_mut().cast();
+    let spec = Spec { constructor: Some(third_fails), destructor: Some(destruct), context, ..Spec::new("unwinds", 64, 8) };
+    let cache = heap.cache(&spec);
+    let used = heap.slubq.page_stats().used;
+    let failed = std::panic::catch_unwind(|| heap.slubq.alloc_object(cache));
+    assert!(failed.is_err());
+    assert_eq!(tally.gone.load(Ordering::Relaxed), 2);
+    assert!(heap.slubq.page_stats().used <= used + (4 << 16), "the slab went back; metadata may have grown");
+    tally.made.store(100, Ordering::Relaxed);
+    let object = heap.slubq.alloc_object(cache);
+    assert!(!object.is_null());
+    // SAFETY: allocated above.
+    unsafe { heap.slubq.free_object(cache, object) };
+    heap.slubq.check().unwrap();
+}
+
+#[test]
+fn equal_caches_share_slabs_unless_asked_not_to() {
+    let heap = plain();
+    let odd = 1000;
+    let (a, b) = (heap.cache(&Spec::new("a", odd, 8)), heap.cache(&Spec::new("b", odd, 8)));
+    assert!(std::ptr::eq(a, b), "merged");
+    let own = heap.cache(&alone("own", odd));
+    assert!(!std::ptr::eq(a, own));
+    let general = heap.cache(&Spec::new("c", 64, 8));
+    assert_eq!(general.name(), "kmalloc-64");
+    let aligned = heap.cache(&Spec { flags: Flags::HWCACHE_ALIGN, ..Spec::new("line", 72, 8) });
+    assert_eq!(aligned.geometry().size, 128);
+    heap.slubq.destroy(a).unwrap();
+    let object = heap.slubq.alloc_object(b);
+    assert!(!object.is_null(), "the other user still has it");
+    // SAFETY: allocated above.
+    unsafe { heap.slubq.free_object(b, object) };
+
+    let apart = Heap::new(&Settings::new().with(Knob::Merge, 0));
+    let (a, b) = (apart.cache(&Spec::new("a", odd, 8)), apart.cache(&Spec::new("b", odd, 8)));
+    assert!(!std::ptr::eq(a, b));
+}
+
+#[test]
+fn a_cache_in_use_is_not_destroyed() {
+    let heap = plain();
+    let cache = heap.cache(&alone("busy", 100));
+    let objects: Vec<_> = (0..500).map(|_| heap.slubq.alloc_object(cache)).collect();
+    assert_eq!(heap.slubq.destroy(cache), Err(Busy { live: 500 }));
+    for (freed, &object) in objects.iter().enumerate() {
+        // SAFETY: allocated above.
+        unsafe { heap.slubq.free_object(cache, object) };
+        assert_eq!(heap.slubq.live_objects(cache), 499 - freed);
+    }
+    let again = heap.slubq.alloc_object(cache);
+    assert!(!again.is_null(), "it goes on as before");
+    // SAFETY: allocated above.
+    unsafe { heap.slubq.free_object(cache, again) };
+    heap.slubq.destroy(cache).unwrap();
+    heap.slubq.check().unwrap();
+}
+
+#[test]
+fn impossible_caches_are_refused() {
+    let heap = plain();
+    for (size, align) in [(Geometry::MAX_SIZE + 1, 8), (8, 1 << 17), (usize::MAX, 8), (8, 3), (8, 0)] {
+        assert_eq!(heap.slubq.create(&Spec::new("no", size, align)).err(), Some(CreateError::Layout), "{size} {align}");
+    }
+    let spec = alone("one of many", 8);
+    let caches: Vec<_> = std::iter::from_fn(|| heap.slubq.create(&spec).ok()).collect();
+    assert_eq!(heap.slubq.create(&spec).err(), Some(CreateError::TooMany));
+    assert!(caches.len() > 900);
+    heap.slubq.destroy(caches[3]).unwrap();
+    let last = heap.slubq.create(&spec).unwrap();
+    let object = heap.slubq.alloc_object(last);
+    assert!(!object.is_null());
+    // SAFETY: allocated above.
+    unsafe { heap.slubq.free_object(last, object) };
+}
+
+#[test]
+fn objects_are_as_aligned_as_asked() {
+    let heap = plain();
+    for shift in 3..=16 {
+        let align = 1 << shift;
+        let cache = heap.cache(&Spec { flags: Flags::NO_MERGE, ..Spec::new("aligned", 24, align) });
+        let objects: HashSet<_> = (0..100).map(|_| heap.slubq.alloc_object(cache)).collect();
+        assert_eq!(objects.len(), 100);
+        for object in objects {
+            assert!(object.addr().is_multiple_of(align));
+            // SAFETY: allocated above.
+            unsafe { heap.slubq.free_object(cache, object) };
+        }
+    }
+}
+
+fn fixed<'a>(heap: &'a Heap, cache: &'static Cache, size: usize) -> FixedSubject<'a> {
+    let slubq = heap.slubq;
+    FixedSubject::new(
+        Layout::from_size_align(size, 8).unwrap(),
+        // Every other path in turn: the queue, and the one that never waits.
+        move || {
+            let object = slubq.alloc_nowait(cache);
+            if object.is_null() { slubq.alloc_object(cache) } else { object }
+        },
+        // SAFETY: the testkit frees what it allocated.
+        move |object| unsafe { slubq.free_object(cache, object) },
+    )
+    // SAFETY: as above.
+    .with_batch(move |out| slubq.alloc_bulk(cache, out), move |objects| unsafe { slubq.free_bulk(cache, objects) })
+    .with_hooks(Hooks {
+        trim: Some(Box::new(move || {
+            slubq.expire(cache, Level::Shared);
+        })),
+        drain: Some(Box::new(move || {
+            slubq.shrink(cache);
+        })),
+        check: Some(Box::new(move || slubq.check().map_err(|broken| broken.to_string()))),
+        ..Hooks::default()
+    })
+}
+
+#[test]
+fn object_caches_of_all_sizes_under_the_oracle() {
+    for (name, settings) in configurations() {
+        let heap = Heap::new(&settings);
+        for size in [8, 24, 100, 1000, 5000, 40_000] {
+            println!("{name} {size}");
+            let cache = heap.cache(&alone("fixed", size));
+            let subject = fixed(&heap, cache, size);
+            run_or_panic(&subject, &kmem_testkit::ops(size as u64, 3000, Profile::Fixed));
+            assert_eq!(heap.slubq.live_objects(cache), 0);
+            drop(subject);
+            heap.slubq.destroy(cache).unwrap();
+        }
+    }
+}
+
+#[test]
+fn queues_are_resized_under_load_and_nothing_is_lost_or_doubled() {
+    for locked in [0, 1] {
+        let heap = Heap::new(&configurations()[0].1.with(Knob::PerCpu, locked));
+        let cache = heap.cache(&alone("resized", 72));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let sizes = [4, 10_000, 120, 0, 254, 5, 1, 600];
+                    heap.slubq.tune(cache, Tunable::CpuQueueSize, sizes[round % sizes.len()]).unwrap();
+                    std::thread::yield_now();
+                }
+            });
+            let config = StressConfig { threads: 4, ops_per_thread: 25_000, pass_percent: 30, seed: 5, ..StressConfig::default() };
+            stress_or_panic(&fixed(&heap, cache, 72), &config);
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(heap.slubq.live_objects(cache), 0);
+        heap.slubq.destroy(cache).unwrap();
+    }
+}
+
+#[test]
+fn tunables_take_what_makes_sense() {
+    let heap = plain();
+    let cache = heap.cache(&alone("tuned", 100));
+    assert_eq!(cache.tunable(Tunable::CpuQueueSize), 254);
+    assert_eq!(cache.tunable(Tunable::BatchSize), 127);
+    assert_eq!(heap.slubq.tune(cache, Tunable::CpuQueueSize, 10_001), Err(TuneError::Value));
+    assert_eq!(heap.slubq.tune(cache, Tunable::BatchSize, 128), Err(TuneError::Value));
+    assert_eq!(heap.slubq.tune(cache, Tunable::BatchSize, 0), Err(TuneError::Value));
+    heap.slubq.tune(cache, Tunable::BatchSize, 20).unwrap();
+    heap.slubq.tune(cache, Tunable::MinPartial, 7).unwrap();
+    heap.slubq.tune(cache, Tunable::SharedQueueSize, 0).unwrap();
+    assert_eq!(cache.tunable(Tunable::BatchSize), 20);
+    heap.slubq.tune(cache, Tunable::CpuQueueSize, 8).unwrap();
+    assert_eq!(cache.tunable(Tunable::BatchSize), 4, "half of the new queue");
+    for tunable in Tunable::ALL {
+        assert_eq!(Tunable::named(tunable.name()), Some(tunable));
+    }
+    let lowmem = heap.cache(&Spec { flags: Flags::NO_MERGE | Flags::LOWMEM, ..Spec::new("low", 100, 8) });
+    assert_eq!(lowmem.tunable(Tunable::CpuQueueSize), 5);
+    assert_eq!(lowmem.tunable(Tunable::SharedQueueSize), 0);
+    assert_eq!(lowmem.tunable(Tunable::MinPartial), 0);
+}
+
+#[test]
+fn batches_come_and_go_whole() {
+    let heap = plain();
+    let cache = heap.cache(&alone("bulk", 48));
+    for count in [1, 7, 63, 64, 127, 1000, 5000] {
+        let mut objects = vec![std::ptr::null_mut(); count];
+        assert_eq!(heap.slubq.alloc_bulk(cache, &mut objects), count);
+        assert_eq!(objects.iter().collect::<HashSet<_>>().len(), count);
+        assert_eq!(heap.slubq.live_objects(cache), count);
+        // SAFETY: allocated above.
+        unsafe { heap.slubq.free_bulk(cache, &objects) };
+        assert_eq!(heap.slubq.live_objects(cache), 0);
+        heap.slubq.check().unwrap();
+    }
+}
+
+#[test]
+fn reservations_hold_what_they_promise() {
+    let heap = plain();
+    let cache = heap.cache(&alone("reserved", 96));
+    for count in [1, 10, 100, 1000, 5000] {
+        let mut reservation = heap.slubq.reserve(cache, count).unwrap();
+        assert_eq!(reservation.len(), count);
+        heap.source.plan(kmem_base::source::Plan::From(0));
+        let objects: HashSet<_> = (0..count / 2).map(|_| reservation.alloc()).collect();
+        heap.source.plan(kmem_base::source::Plan::Never);
+        assert_eq!(objects.len(), count as usize / 2);
+        drop(reservation);
+        assert_eq!(heap.slubq.live_objects(cache), objects.len());
+        // SAFETY: allocated above.
+        objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    }
+    assert!(heap.slubq.reserve(cache, 0).is_none());
+    assert!(heap.slubq.reserve(cache, 5001).is_none());
+    heap.slubq.destroy(cache).unwrap();
+}
+
+#[test]
+fn slow_paths_happen_once_per_batch() {
+    let heap = plain();
+    let cache = heap.cache(&alone("counted", 64));
+    let objects: Vec<_> = (0..12_700).map(|_| heap.slubq.alloc_object(cache)).collect();
+    let counters = cache.counters();
+    let slow = counters.alloc_slowpath.load(Ordering::Relaxed);
+    // One batch of 16 while the shard counts as untouched; this thread may move between CPUs.
+    assert!(slow <= 12_700 / 127 + 8, "{slow} slow paths");
+    for object in objects {
+        // SAFETY: allocated above.
+        unsafe { heap.slubq.free_object(cache, object) };
+    }
+    let slow = counters.free_slowpath.load(Ordering::Relaxed);
+    assert!(slow <= 12_700 / 127 + 8, "{slow} slow paths");
+    let mut names = 0;
+    counters.for_each(|_, _| names += 1);
+    assert!(names >= 14);
+}
+
+#[test]
+fn shrinking_releases_empty_slabs_and_sorts_the_rest() {
+    let heap = plain();
+    let cache = heap.cache(&alone("sorted", 1024));
+    let objects: Vec<_> = (0..64 * 40).map(|_| heap.slubq.alloc_object(cache)).collect();
+    // Leaves slab k with k % 8 objects.
+    let mut kept = Vec::new();
+    for &object in &objects {
+        let page = heap.slubq.pages().head_of(object.addr()).unwrap();
+        let (slab, index) = (page.address() >> 16, (object.addr() - page.address()) / 1024);
+        if index < slab % 8 {
+            kept.push(object);
+        } else {
+            // SAFETY: allocated above.
+            unsafe { heap.slubq.free_object(cache, object) };
+        }
+    }
+    let before = heap.slubq.cache_info(cache).slabs;
+    let released = heap.slubq.shrink(cache);
+    let info = heap.slubq.cache_info(cache);
+    // Those without an object went back: some when they became empty, the rest now.
+    assert!(info.slabs <= 36 && info.slabs + released == before, "{released} of {before} released, {info:?}");
+    assert_eq!((info.queued, info.shared), (0, 0));
+    assert_eq!(heap.slubq.live_objects(cache), kept.len());
+    heap.slubq.check().unwrap();
+    // The next objects come from the fullest slab.
+    let next = heap.slubq.alloc_object(cache);
+    let page = heap.slubq.pages().head_of(next.addr()).unwrap();
+    assert_eq!((page.address() >> 16) % 8, 7);
+    kept.push(next);
+    // SAFETY: allocated above.
+    kept.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    heap.slubq.destroy(cache).unwrap();
+}
+
+#[test]
+fn what_nobody_touches_decays() {
+    let heap = plain();
+    let cache = heap.cache(&alone("idle", 256));
+    let objects: Vec<_> = (0..20_000).map(|_| heap.slubq.alloc_object(cache)).collect();
+    // SAFETY: allocated above.
+    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    let info = heap.slubq.cache_info(cache);
+    assert!(info.queued > 0 && info.shared > 0, "{info:?}");
+    for _ in 0..6 {
+        heap.slubq.decay();
+    }
+    let info = heap.slubq.cache_info(cache);
+    assert_eq!((info.queued, info.shared, info.slabs), (0, 0, 0), "{info:?}");
+    assert_eq!(heap.slubq.page_stats().retained, 0);
+    heap.slubq.check().unwrap();
+}
+
+#[test]
+fn a_queue_in_use_does_not_decay() {
+    let heap = plain();
+    let cache = heap.cache(&alone("used", 256));
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(heap.slubq.alloc_object(cache));
+        heap.slubq.decay();
+    }
+    assert!(cache.counters().alloc_slab.load(Ordering::Relaxed) <= 4, "refilled once per CPU that this thread was on");
+    // SAFETY: allocated above.
+    held.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+}
+
+#[test]
+fn slabs_tell_who_must_do_what() {
+    let geometry = Geometry::new(1024);
+    let page = Page::new();
+    assert_eq!(page.kind(), Kind::Free);
+    // SAFETY: the bits of this geometry are in the descriptor, and no object is touched.
+    let slab = unsafe { Slab::new(&page, &geometry) };
+    slab.fill();
+    let mut objects = [std::ptr::null_mut(); 64];
+    let (taken, left) = slab.take(&mut objects);
+    assert_eq!((taken, left.free()), (64, 0));
+    assert_eq!(slab.put(&objects[..1]), Ok(Duty::List));
+    assert_eq!(slab.put(&objects[1..2]), Ok(Duty::None));
+    assert_eq!(slab.put(&objects[2..]), Ok(Duty::Reconsider));
+    assert!(!slab.is_empty(), "not listed");
+    slab.mark_listed();
+    assert!(slab.is_empty() && slab.check());
+    assert_eq!(slab.put(&objects[5..6]), Err((Fault::DoubleFree, objects[5])));
+}
+
+#[test]
+fn a_batch_ends_where_a_cache_line_does() {
+    for size in [344, 400, 416, 448] {
+        let geometry = Geometry::new(size);
+        let page = Page::new();
+        // SAFETY: as above.
+        let slab = unsafe { Slab::new(&page, &geometry) };
+        slab.fill();
+        let mut objects = [std::ptr::null_mut::<u8>(); 61];
+        let (taken, _) = slab.take(&mut objects);
+        assert!(taken > 50 && (taken * size).is_multiple_of(64), "{taken} objects of {size}");
+    }
+}
