@@ -254,6 +254,11 @@ impl Cache {
         &self.counters
     }
 
+    /// Slabs it has, full ones included.
+    pub(crate) fn slabs(&self) -> usize {
+        self.shards.iter().map(|shard| shard.slabs.load(Ordering::Relaxed) as usize).sum()
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.life.load(Ordering::Acquire) == Life::Live as u32
     }

@@ -6,7 +6,6 @@ use crate::slubq::Slubq;
 use core::fmt;
 use kmem_base::pages::PagesStats;
 use kmem_base::percpu::Mode;
-use kmem_base::sync::Ordering;
 
 /// A row of slabinfo. Exact when nothing runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -51,8 +50,8 @@ impl Slubq {
             // SAFETY: a listed page starts a slab of this cache, and its list is locked.
             let free = |page| unsafe { Slab::new(page, &cache.geometry) }.state().free() as usize;
             info.free += list.pages().map(free).sum::<usize>();
-            info.slabs += shard.slabs.load(Ordering::Relaxed) as usize;
         }
+        info.slabs = cache.slabs();
         info.objects = info.slabs * cache.geometry.objects as usize;
         info.queued = self.percpu.queued(cache.slot());
         let cap = self.percpu.lease(cache.slot()).shape().map_or(0, |shape| shape.cap as usize);

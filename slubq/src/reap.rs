@@ -39,6 +39,7 @@ impl Slubq {
 
     /// Gives up what `level` says, whether in use lately or not. Returns pages released.
     pub fn expire(&self, cache: &Cache, level: Level) -> usize {
+        let before = cache.slabs();
         if level >= Level::Shared {
             while let Some(sheaf) =
                 cache.depots.iter().find_map(|depot| depot.take(&self.percpu, cache.slot(), &self.percpu.lease(cache.slot())))
@@ -49,7 +50,9 @@ impl Slubq {
         if level >= Level::Queues {
             self.percpu.drain(cache.slot(), Idle::Any, |sheaf| self.dissolve(cache, sheaf));
         }
-        self.release_empty(cache, 0)
+        self.release_empty(cache, 0);
+        // What went back on the way counts too; what others made meanwhile does not.
+        before.saturating_sub(cache.slabs()) * cache.geometry.pages as usize
     }
 
     /// Gives up everything that is not in use, in every cache, and gives free pages back to the system. Returns bytes that went back.
@@ -116,9 +119,8 @@ impl Slubq {
         self.release_empty(cache, keep);
     }
 
-    /// Releases entirely free slabs of each shard until it has no more than `keep` partial ones. Returns pages released.
-    pub(crate) fn release_empty(&self, cache: &Cache, keep: u32) -> usize {
-        let mut pages = 0;
+    /// Releases entirely free slabs of each shard until it has no more than `keep` partial ones.
+    pub(crate) fn release_empty(&self, cache: &Cache, keep: u32) {
         for shard in cache.shards {
             // One at a time: destructors run without the lock. Each round starts at the front, where the list may have changed.
             loop {
@@ -134,10 +136,8 @@ impl Slubq {
                 }
                 drop(list);
                 self.release(cache, page);
-                pages += cache.geometry.pages as usize;
             }
         }
-        pages
     }
 
     fn is_empty(&self, cache: &Cache, page: &Page) -> bool {
