@@ -358,10 +358,10 @@ fn shrinking_releases_empty_slabs_and_sorts_the_rest() {
     assert_eq!((info.queued, info.shared), (0, 0));
     assert_eq!(heap.slubq.live_objects(cache), kept.len());
     heap.slubq.check().unwrap();
-    // The next objects come from the fullest slab.
+    // The next object comes from one of the fullest slabs: they are sorted in steps.
     let next = heap.slubq.alloc_object(cache);
     let page = heap.slubq.pages().head_of(next.addr()).unwrap();
-    assert_eq!((page.address() >> 16) % 8, 7);
+    assert!((page.address() >> 16) % 8 >= 6);
     kept.push(next);
     // SAFETY: allocated above.
     kept.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
