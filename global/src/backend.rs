@@ -16,13 +16,16 @@ pub unsafe trait Backend: 'static {
     /// Sets everything up unless that has been done. False if there is no memory for it.
     fn start(settings: &Settings) -> bool;
 
-    /// An object of `class`; null if there is no memory.
-    fn alloc(class: Class) -> *mut u8;
+    /// An object of `class` if one is at hand; null otherwise, and before [`Self::start`].
+    fn alloc_fast(class: Class) -> *mut u8;
+
+    /// An object of `class`; null if there is no memory. After [`Self::start`].
+    fn alloc_slow(class: Class) -> *mut u8;
 
     /// Takes an object back.
     ///
     /// # Safety
-    /// It came from [`Self::alloc`] with the same class and is dead.
+    /// It came from [`Self::alloc_fast`] or [`Self::alloc_slow`] with the same class and is dead.
     unsafe fn free(class: Class, object: *mut u8);
 
     /// Where larger blocks come from.
@@ -68,8 +71,12 @@ unsafe impl Backend for Slubq {
     }
 
     #[inline(always)]
-    fn alloc(class: Class) -> *mut u8 {
-        SLUBQ.alloc(class)
+    fn alloc_fast(class: Class) -> *mut u8 {
+        SLUBQ.alloc_fast(class)
+    }
+
+    fn alloc_slow(class: Class) -> *mut u8 {
+        SLUBQ.alloc_slow(class)
     }
 
     #[inline(always)]

@@ -156,7 +156,9 @@ impl<T> Cache<T, Plain> {
 
 impl<T, K: Kind> Cache<T, K> {
     fn create(spec: &Spec<'_>) -> Result<Self, CreateError> {
-        Ok(Self { raw: Slubq::get().create(spec)?, kind: PhantomData })
+        let raw = Slubq::get().create(spec)?;
+        crate::fork::watch::<Slubq>();
+        Ok(Self { raw, kind: PhantomData })
     }
 
     /// The untyped cache: its tunables and counters.

@@ -3,8 +3,17 @@
 use crate::backend::Backend;
 use kmem_base::sync::Ordering;
 
-/// Registers the handlers for `B`, once. Called when everything is set up, since registering may allocate.
-pub(crate) fn watch<B: Backend>() {
+/// Registers the handlers for `B`, once. Called when everything is set up, since registering may allocate. Always true.
+#[inline]
+pub(crate) fn watch<B: Backend>() -> bool {
+    if B::fork_watch().load(Ordering::Relaxed) == 0 {
+        register::<B>();
+    }
+    true
+}
+
+#[cold]
+fn register<B: Backend>() {
     if B::fork_watch().swap(1, Ordering::Relaxed) == 0 {
         // SAFETY: the handlers do nothing but take and release locks.
         unsafe { libc::pthread_atfork(Some(prepare::<B>), Some(release::<B>), Some(release::<B>)) };

@@ -70,28 +70,23 @@ impl<B: Backend> Kmem<B> {
         B::trim(kmem_slubq::Level::Queues)
     }
 
-    /// The slow path of the first allocations, until everything is set up.
-    #[cold]
-    #[inline(never)]
+    /// Sets everything up, with this value's knobs, unless that has been done.
+    #[inline]
     fn start(&self) -> bool {
-        let up = B::start(&self.settings);
-        if up {
-            fork::watch::<B>();
-        }
-        up
+        B::start(&self.settings) && fork::watch::<B>()
     }
 
     #[inline(always)]
     fn alloc_small(&self, size: usize) -> *mut u8 {
-        let object = B::alloc(Class::of(size));
-        if object.is_null() { self.retry(size) } else { object }
+        let class = Class::of(size);
+        let object = B::alloc_fast(class);
+        if object.is_null() { self.alloc_slow(class) } else { object }
     }
 
-    /// The back end sets itself up when it is first used, but not with this value's knobs, nor does it watch for `fork`.
     #[cold]
     #[inline(never)]
-    fn retry(&self, size: usize) -> *mut u8 {
-        if self.start() { B::alloc(Class::of(size)) } else { null_mut() }
+    fn alloc_slow(&self, class: Class) -> *mut u8 {
+        if self.start() { B::alloc_slow(class) } else { null_mut() }
     }
 
     #[cold]

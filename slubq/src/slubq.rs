@@ -64,8 +64,15 @@ impl Slubq {
     #[inline(always)]
     #[must_use]
     pub fn alloc(&self, class: Class) -> *mut u8 {
-        let object = self.percpu.pop(Slot::new(class.index()));
+        let object = self.alloc_fast(class);
         if object.is_null() { self.alloc_slow(class) } else { object }
+    }
+
+    /// The first step of [`Self::alloc`] alone: null if the main sheaf is empty, or nothing is set up yet.
+    #[inline(always)]
+    #[must_use]
+    pub fn alloc_fast(&self, class: Class) -> *mut u8 {
+        self.percpu.pop(Slot::new(class.index()))
     }
 
     /// Frees an object of `class`.
@@ -87,9 +94,11 @@ impl Slubq {
         }
     }
 
+    /// The rest of it.
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&self, class: Class) -> *mut u8 {
+    #[must_use]
+    pub fn alloc_slow(&self, class: Class) -> *mut u8 {
         match self.general(class) {
             Some(cache) => self.alloc_from(cache, crate::Context::Blocking),
             None => core::ptr::null_mut(),

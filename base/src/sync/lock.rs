@@ -38,8 +38,10 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     /// Takes the lock, waiting for it if need be.
     #[inline]
     pub fn lock(&self) -> Guard<'_, T, RANK> {
-        rank::acquiring(RANK);
+        rank::verify(RANK);
         self.wait();
+        // Counted only once held: a thread that waits while another forks must not be found holding in the child.
+        rank::took(RANK);
         Guard { lock: self }
     }
 
@@ -49,7 +51,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         if !self.grab() {
             return None;
         }
-        rank::tried(RANK);
+        rank::took(RANK);
         Some(Guard { lock: self })
     }
 
@@ -57,7 +59,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     /// rank are taken in the order of their addresses' owners.
     pub fn acquire(&self) {
         self.wait();
-        rank::tried(RANK);
+        rank::took(RANK);
     }
 
     /// Releases a lock taken by [`Self::acquire`].

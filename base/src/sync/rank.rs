@@ -56,15 +56,16 @@ mod checker {
         None
     }
 
-    pub(crate) fn acquiring(rank: u8) {
+    /// Faults if this thread holds a lock of `rank` or above.
+    pub(crate) fn verify(rank: u8) {
         let Some(held) = entry() else { return };
         if held[rank as usize..].iter().any(|count| count.load(Ordering::Relaxed) != 0) {
             die(Fault::LockOrder, rank as usize, "lock");
         }
-        held[rank as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn tried(rank: u8) {
+    /// Notes that this thread holds one more lock of `rank`.
+    pub(crate) fn took(rank: u8) {
         if let Some(held) = entry() {
             held[rank as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -80,11 +81,11 @@ mod checker {
 #[cfg(not(all(debug_assertions, not(loom))))]
 mod checker {
     #[inline(always)]
-    pub(crate) fn acquiring(_rank: u8) {}
+    pub(crate) fn verify(_rank: u8) {}
     #[inline(always)]
-    pub(crate) fn tried(_rank: u8) {}
+    pub(crate) fn took(_rank: u8) {}
     #[inline(always)]
     pub(crate) fn released(_rank: u8) {}
 }
 
-pub(super) use checker::{acquiring, released, tried};
+pub(super) use checker::{released, took, verify};

@@ -1,0 +1,129 @@
+//! What happens to whole processes: fork, limits, forced configurations.
+
+use kmem::{Kmem, Slubq};
+use kmem_testkit::child::{Child, run_ok};
+use kmem_testkit::{GlobalSubject, Profile, StressConfig, ops, run_or_panic, stress_or_panic};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[global_allocator]
+static ALLOCATOR: Kmem = Kmem::new();
+
+fn work(seed: u64) {
+    let subject = GlobalSubject::new(&ALLOCATOR);
+    run_or_panic(&subject, &ops(seed, 5000, Profile::Small));
+    let config = StressConfig { threads: 4, ops_per_thread: 4000, seed, ..StressConfig::default() };
+    stress_or_panic(&subject, &config);
+    kmem::trim();
+    kmem::check().unwrap();
+}
+
+/// Forks while other threads allocate, and lets the child allocate, trim and check.
+fn fork_storm(forks: usize) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..3_usize {
+            let done = &done;
+            scope.spawn(move || {
+                let mut held = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    held.push(vec![thread as u8; 1 + held.len() * 37 % 50_000]);
+                    if held.len() > 300 {
+                        held.clear();
+                        if thread == 0 {
+                            kmem::trim();
+                        }
+                    }
+                }
+            });
+        }
+        for round in 0..forks {
+            // SAFETY: the child only allocates, and leaves with `_exit`.
+            let child = unsafe { libc::fork() };
+            assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
+            if child == 0 {
+                let strings: Vec<_> = (0..2000).map(|i| "x".repeat(i % 300 + round % 7)).collect();
+                let sum: usize = strings.iter().map(String::len).sum();
+                drop(strings);
+                drop(vec![0_u8; 3 << 20]);
+                kmem::trim();
+                let well = sum > 0 && Slubq::get().check().is_ok();
+                // SAFETY: leaves at once; the other threads do not exist here.
+                unsafe { libc::_exit(if well { 0 } else { 1 }) };
+            }
+            let mut status = 0;
+            // SAFETY: writes the status of a child of ours.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0, "the child of round {round} failed");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_threaded_program_forks() {
+    Child::new("a_threaded_program_forks").timeout(100).expect_ok(|| fork_storm(60));
+}
+
+#[test]
+fn a_threaded_program_forks_with_locked_rows() {
+    Child::new("a_threaded_program_forks_with_locked_rows").env("KMEM_CONF", "percpu:locked").timeout(100).expect_ok(|| {
+        assert_eq!(Slubq::get().mode(), kmem_base::percpu::Mode::Locked);
+        fork_storm(60);
+    });
+}
+
+#[test]
+fn it_works_in_256_mib_of_address_space() {
+    Child::new("it_works_in_256_mib_of_address_space").address_space(256 << 20).expect_ok(|| {
+        work(1);
+        let mut held = Vec::new();
+        // Until nothing is left, and again once it is given back.
+        for _ in 0..2 {
+            while let Some(block) = try_block(1 << 20) {
+                held.push(block);
+                assert!(held.len() < 256);
+            }
+            assert!(held.len() > 32, "only {} MiB", held.len());
+            held.clear();
+            kmem::check().unwrap();
+        }
+    });
+}
+
+fn try_block(size: usize) -> Option<Vec<u8>> {
+    let mut block = Vec::new();
+    block.try_reserve_exact(size).ok()?;
+    block.resize(size, 1);
+    Some(block)
+}
+
+#[test]
+fn every_forced_configuration_works() {
+    let test = "every_forced_configuration_works";
+    run_ok(test, &[("KMEM_CONF", "percpu:locked")], || work(2));
+    run_ok(test, &[("KMEM_CONF", "queues:off")], || work(3));
+    run_ok(test, &[("KMEM_CONF", "check:on")], || work(4));
+    run_ok(test, &[("KMEM_CONF", "cpus:1,shards:4")], || work(5));
+    run_ok(test, &[("KMEM_CONF", "decay_ms:1,stash_kb:0,depot_kb:0")], || work(6));
+    run_ok(test, &[("KMEM_CONF", "nodes:2,shards:8,huge_kb:256,arena_mb:4")], || work(7));
+    run_ok(test, &[("GLIBC_TUNABLES", "glibc.pthread.rseq=0")], || {
+        assert_eq!(Slubq::get().mode(), kmem_base::percpu::Mode::Locked);
+        work(8);
+    });
+}
+
+#[test]
+fn restartable_sequences_are_used_where_the_system_has_them() {
+    run_ok("restartable_sequences_are_used_where_the_system_has_them", &[("KMEM_CONF", "")], || {
+        drop(vec![1]);
+        let modern = std::path::Path::new("/lib64/ld-linux-x86-64.so.2").exists() && glibc() >= (2, 35);
+        assert!(!modern || Slubq::get().mode() == kmem_base::percpu::Mode::Restartable);
+    });
+}
+
+fn glibc() -> (u32, u32) {
+    // SAFETY: returns a static string.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) }.to_str().unwrap();
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
