@@ -6,14 +6,14 @@ pub mod classes;
 pub mod clock;
 pub mod config;
 pub mod fault;
-pub mod knobs;
+pub mod pages;
 pub mod sync;
 
 // What follows stands on statics and system calls, which loom cannot model.
 #[cfg(not(loom))]
-pub mod meta;
+pub mod knobs;
 #[cfg(not(loom))]
-pub mod pages;
+pub mod meta;
 #[cfg(not(loom))]
 pub mod percpu;
 #[cfg(not(loom))]

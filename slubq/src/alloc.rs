@@ -1,7 +1,7 @@
 //! Allocating: what happens when the main sheaf is empty. Theory 3.2.
 
 use crate::cache::{Cache, Tunable};
-use crate::shard::take_from;
+use crate::shard::{take_from, unlist};
 use crate::slab::{Slab, State};
 use crate::slubq::{Place as Here, Slubq};
 use crate::stats::{add, count};
@@ -216,9 +216,7 @@ impl Slubq {
             if slab.bits_set() < least {
                 continue;
             }
-            slab.mark_unlisted();
-            // SAFETY: it is on the locked list.
-            unsafe { partial.remove(page) };
+            unlist(&mut partial, &slab);
             page.home.store(here.shard as u8, Ordering::Release);
             drop(partial);
             cache.shards[victim].slabs.fetch_sub(1, Ordering::Relaxed);

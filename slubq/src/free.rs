@@ -1,7 +1,7 @@
 //! Freeing: what happens when the main sheaf is full. Theory 3.3.
 
 use crate::cache::{Cache, Tunable};
-use crate::shard::lock_home;
+use crate::shard::{list, lock_home, unlist_if_empty};
 use crate::slab::{Duty, Slab};
 use crate::slubq::Slubq;
 use crate::stats::count;
@@ -124,10 +124,7 @@ impl Slubq {
 
     /// Lists a slab that is on no list and has free objects, which this thread must do; releases it if it is surplus.
     pub(crate) fn list(&self, cache: &Cache, slab: &Slab<'_>) {
-        let (_, mut list) = lock_home(cache.shards, slab.page());
-        slab.mark_listed();
-        // SAFETY: on no list, and its descriptor is never unmapped.
-        unsafe { list.push(slab.page()) };
+        let mut list = list(cache.shards, slab);
         if self.unlist_if_surplus(cache, &mut list, slab.page()) {
             drop(list);
             self.release(cache, slab.page());
@@ -157,13 +154,7 @@ impl Slubq {
     pub(crate) fn unlist_if_empty(&self, cache: &Cache, list: &mut PageList, page: &Page) -> bool {
         // SAFETY: a slab of this cache: its home lock is held and it is listed, or `is_empty` says no.
         let slab = unsafe { Slab::new(page, &cache.geometry) };
-        if !slab.is_empty() {
-            return false;
-        }
-        slab.mark_unlisted();
-        // SAFETY: it was listed, and the list with its home's lock is this one.
-        unsafe { list.remove(page) };
-        true
+        unlist_if_empty(list, &slab)
     }
 
     /// Destroys the objects of a slab that is the caller's, and gives its pages back.

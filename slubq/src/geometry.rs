@@ -71,6 +71,12 @@ impl Geometry {
         }
     }
 
+    /// Three words of bits at the slab's end, with a summary, as only larger slabs have: a small model of them.
+    #[cfg(loom)]
+    pub(crate) const fn model() -> Self {
+        Self { objects: 192, bits_at: 32 << 10, ..Self::new(64) }
+    }
+
     /// Words of free bits.
     #[must_use]
     pub const fn words(&self) -> u32 {

@@ -2,6 +2,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod geometry;
+#[cfg(all(test, loom))]
+mod loom_models;
+#[cfg_attr(loom, allow(dead_code))]
+mod shard;
 pub mod slab;
 
 // What follows stands on statics and system calls, which loom cannot model.
@@ -27,8 +31,6 @@ mod reap;
 mod registry;
 #[cfg(not(loom))]
 mod reserve;
-#[cfg(not(loom))]
-mod shard;
 #[cfg(not(loom))]
 mod slubq;
 #[cfg(not(loom))]

@@ -23,6 +23,11 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
+    #[cfg(loom)]
+    pub(crate) fn new() -> Self {
+        Self { partial: Lock::new(PageList::new()), slabs: AtomicU32::new(0), touched: AtomicU32::new(0) }
+    }
+
     pub(crate) fn lock(&self) -> Partial<'_> {
         self.partial.lock()
     }
@@ -54,6 +59,31 @@ pub(crate) fn lock_home<'a>(shards: &'a [Shard], page: &Page) -> (usize, Partial
             }
         }
     }
+}
+
+/// Lists a slab that is on no list and has free objects; returns its home shard's list, locked.
+pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
+    let (_, mut partial) = lock_home(shards, slab.page());
+    slab.mark_listed();
+    // SAFETY: on no list, and its descriptor is never unmapped.
+    unsafe { partial.push(slab.page()) };
+    partial
+}
+
+/// Takes `slab` off its locked list if it is entirely free; then it is the caller's.
+pub(crate) fn unlist_if_empty(partial: &mut PageList, slab: &Slab<'_>) -> bool {
+    if !slab.is_empty() {
+        return false;
+    }
+    unlist(partial, slab);
+    true
+}
+
+/// Takes a listed slab off its locked list.
+pub(crate) fn unlist(partial: &mut PageList, slab: &Slab<'_>) {
+    slab.mark_unlisted();
+    // SAFETY: the slab is listed, and the list with its home's lock is this one.
+    unsafe { partial.remove(slab.page()) };
 }
 
 /// Takes objects from the partial slabs of a locked list into `out`, first slab first; slabs that become full leave the list.

@@ -101,7 +101,7 @@ impl<'a> Slab<'a> {
 
     fn word(&self, index: usize) -> &AtomicU64 {
         if self.geometry.has_summary() {
-            let at = self.page.address() + self.geometry.bits_at as usize + index * 8;
+            let at = self.page.address() + self.geometry.bits_at as usize + index * size_of::<AtomicU64>();
             // SAFETY: the words lie in the slab behind its last object, and are only accessed atomically.
             return unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(at)).as_ref() };
         }

@@ -1,6 +1,7 @@
 //! Free pages going back to the system: those let alone for a whole decay interval, or all of them on demand.
 
-use super::Pages;
+use super::runs::Runs;
+use super::supply::Pages;
 use crate::config::{PAGE_SHIFT, PURGE_PAGES};
 use crate::sync::Ordering;
 use core::ptr::NonNull;
@@ -11,7 +12,7 @@ impl Pages {
         let purged = self.purge(false);
         let state = self.state.lock();
         let count = self.count.load(Ordering::Relaxed);
-        state.runs[..count].iter().for_each(super::Runs::age);
+        state.runs[..count].iter().for_each(Runs::age);
         purged
     }
 

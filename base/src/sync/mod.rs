@@ -3,6 +3,8 @@
 //! Everything that threads share goes through this module, and nothing outside it knows of loom.
 
 mod lock;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod rank;
 
 pub use lock::{Guard, Lock};

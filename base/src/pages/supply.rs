@@ -1,0 +1,355 @@
+//! The page supply: runs of pages, taken from the free runs of the arenas and given back to them.
+
+use super::arena::Arena;
+use super::huge::Huge;
+use super::page::{Kind, Page};
+use super::runs::{Fit, Runs};
+use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
+use crate::source::PageSource;
+use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank};
+
+/// A run of pages just handed out.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Run {
+    /// Descriptor of the first page.
+    pub page: &'static Page,
+    /// First byte.
+    pub address: *mut u8,
+    /// True if every byte reads as zero.
+    pub zeroed: bool,
+}
+
+/// The page supply of one allocator.
+#[derive(Debug)]
+pub struct Pages {
+    pub(super) source: &'static dyn PageSource,
+    pub(super) arenas: [Arena; MAX_ARENAS],
+    /// Arenas that count; the others are not set up.
+    pub(super) count: AtomicUsize,
+    pub(super) state: Lock<State, { Rank::Pages.of() }>,
+    pub(super) huge: Huge,
+    /// Pages the first arena should have; 0: by the machine's memory.
+    wish: AtomicUsize,
+    /// Pages in use above which nothing more is handed out.
+    limit: AtomicUsize,
+    pub(super) huge_threshold: AtomicUsize,
+    /// Pages handed out, huge blocks included.
+    pub(super) used: AtomicUsize,
+    pub(super) refused: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) runs: [Runs; MAX_ARENAS],
+}
+
+/// What the page supply holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PagesStats {
+    /// Bytes handed out in runs and huge blocks.
+    pub used: usize,
+    /// Bytes free but possibly still backed by memory.
+    pub retained: usize,
+    /// Bytes of address space reserved.
+    pub reserved: usize,
+    /// Requests refused.
+    pub refused: u64,
+}
+
+impl Pages {
+    /// A supply that takes everything from `source`; nothing is taken before the first request.
+    #[must_use]
+    pub const fn new(source: &'static dyn PageSource) -> Self {
+        Self {
+            source,
+            arenas: [const { Arena::EMPTY }; MAX_ARENAS],
+            count: AtomicUsize::new(0),
+            state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
+            huge: Huge::new(),
+            wish: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+            huge_threshold: AtomicUsize::new(32 << 20),
+            used: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes over the knobs; also while running.
+    pub fn configure(&self, first_arena: usize, hard_limit: usize, huge_threshold: usize) {
+        self.wish.store(first_arena >> PAGE_SHIFT, Ordering::Relaxed);
+        let limit = if hard_limit == 0 { usize::MAX } else { hard_limit >> PAGE_SHIFT };
+        self.limit.store(limit, Ordering::Relaxed);
+        self.huge_threshold.store(huge_threshold, Ordering::Relaxed);
+    }
+
+    /// Where memory comes from.
+    #[must_use]
+    pub fn source(&self) -> &'static dyn PageSource {
+        self.source
+    }
+
+    /// Takes a run of `pages` pages whose address is a multiple of `align` pages. O(runs probed).
+    pub fn alloc(&self, pages: u32, align: u32, kind: Kind) -> Option<Run> {
+        let (arena, fit) = self.claim(pages as usize, align.max(1) as usize)?;
+        let dirt = self.arenas[arena].dirt();
+        let zeroed = dirt.next(&fit).is_none();
+        dirt.refresh(&fit);
+        Some(self.begin(arena, &fit, kind, zeroed))
+    }
+
+    /// The same, with every byte zero: only pages that may not be are cleared.
+    pub fn alloc_zeroed(&self, pages: u32, align: u32, kind: Kind) -> Option<Run> {
+        let (arena, fit) = self.claim(pages as usize, align.max(1) as usize)?;
+        let dirt = self.arenas[arena].dirt();
+        let mut rest = fit.clone();
+        while let Some(dirty) = dirt.next(&rest) {
+            let bytes = (dirty.end - dirty.start) << PAGE_SHIFT;
+            // SAFETY: the pages were just claimed for this caller.
+            unsafe { self.arenas[arena].byte(dirty.start).write_bytes(0, bytes) };
+            rest.start = dirty.end;
+        }
+        dirt.refresh(&fit);
+        Some(self.begin(arena, &fit, kind, true))
+    }
+
+    fn begin(&self, arena: usize, fit: &Fit, kind: Kind, zeroed: bool) -> Run {
+        let (place, span) = (&self.arenas[arena], (fit.end - fit.start) as u32);
+        let address = place.byte(fit.start);
+        let page = place.page(fit.start);
+        page.begin(kind, address.addr(), span);
+        if kind == Kind::Slab {
+            for distance in 1..span {
+                let tail = fit.start + distance as usize;
+                place.page(tail).begin(Kind::Tail, place.byte(tail).addr(), distance);
+            }
+        }
+        Run { page, address, zeroed }
+    }
+
+    /// Gives a run back.
+    ///
+    /// # Safety
+    /// `page` is the first of a run of this supply, and its bytes are dead.
+    pub unsafe fn free(&self, page: &Page) {
+        let Some((arena, start)) = self.locate(page) else {
+            return;
+        };
+        let span = page.span() as usize;
+        if page.kind() == Kind::Slab {
+            (1..span).for_each(|tail| self.arenas[arena].page(start + tail).end());
+        }
+        page.end();
+        (0..span).for_each(|at| self.arenas[arena].class(start + at).store(0, Ordering::Relaxed));
+        self.release(arena, &(start..start + span));
+    }
+
+    pub(super) fn release(&self, arena: usize, fit: &Fit) {
+        self.state.lock().runs[arena].release(fit);
+        self.used.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
+    }
+
+    /// Counts `pages` as used, unless that breaks the hard limit.
+    pub(super) fn charge(&self, pages: usize) -> bool {
+        let used = self.used.fetch_add(pages, Ordering::Relaxed);
+        if used.saturating_add(pages) <= self.limit.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.used.fetch_sub(pages, Ordering::Relaxed);
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    fn claim(&self, pages: usize, align: usize) -> Option<(usize, Fit)> {
+        if pages == 0 || !self.charge(pages) {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let found = self.claim_in(&mut state, pages, align).or_else(|| self.claim_in_new(&mut state, pages, align));
+        drop(state);
+        if found.is_none() {
+            self.used.fetch_sub(pages, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// Best fit in any arena first, new pages second: what was used before is resident already.
+    fn claim_in(&self, state: &mut State, pages: usize, align: usize) -> Option<(usize, Fit)> {
+        let count = self.count.load(Ordering::Relaxed);
+        for (arena, runs) in state.runs[..count].iter_mut().enumerate() {
+            if let Some(fit) = runs.best_fit(pages, align) {
+                runs.claim(&fit);
+                return Some((arena, fit));
+            }
+        }
+        (0..count).find_map(|arena| self.claim_above(state, arena, pages, align))
+    }
+
+    fn claim_above(&self, state: &mut State, arena: usize, pages: usize, align: usize) -> Option<(usize, Fit)> {
+        let runs = &mut state.runs[arena];
+        let fit = runs.above(pages, align);
+        if !self.arenas[arena].commit(self.source, fit.end) {
+            return None;
+        }
+        runs.claim(&fit);
+        Some((arena, fit))
+    }
+
+    #[cold]
+    fn claim_in_new(&self, state: &mut State, pages: usize, align: usize) -> Option<(usize, Fit)> {
+        let count = self.count.load(Ordering::Relaxed);
+        if count == MAX_ARENAS {
+            return None;
+        }
+        let least = pages.checked_add(align)?.max(ARENA_MIN_PAGES).next_multiple_of(64);
+        let mut len = self.wished(count).max(least);
+        loop {
+            if let Some(runs) = self.arenas[count].reserve(self.source, len) {
+                state.runs[count] = runs;
+                // Release pairs with the Acquire in `page_of`.
+                self.count.store(count + 1, Ordering::Release);
+                return self.claim_above(state, count, pages, align);
+            }
+            if len == least {
+                return None;
+            }
+            // Refused once, the address space is limited, and others need some of it too: an eighth of what was refused.
+            len = (len / 8).next_multiple_of(64).max(least);
+        }
+    }
+
+    /// Pages that arena number `count` should have.
+    fn wished(&self, count: usize) -> usize {
+        if count > 0 {
+            return (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>().min(ARENA_MAX_PAGES);
+        }
+        match self.wish.load(Ordering::Relaxed) {
+            0 => (2 * machine_memory() >> PAGE_SHIFT).next_power_of_two().min(ARENA_MAX_PAGES),
+            wish => wish.next_multiple_of(64).clamp(ARENA_MIN_PAGES, ARENA_MAX_PAGES),
+        }
+    }
+
+    /// The page that holds `address`, if it is one of this supply's. O(1) but for the rare process with several arenas.
+    #[inline]
+    #[must_use]
+    pub fn page_of(&self, address: usize) -> Option<&'static Page> {
+        if let Some(page) = self.arenas[0].page_at(address) {
+            return Some(page);
+        }
+        self.page_elsewhere(address)
+    }
+
+    #[cold]
+    fn page_elsewhere(&self, address: usize) -> Option<&'static Page> {
+        // Acquire pairs with the Release in `claim_in_new`.
+        let count = self.count.load(Ordering::Acquire);
+        self.arenas[..count].iter().skip(1).find_map(|arena| arena.page_at(address))
+    }
+
+    /// First page of the slab that holds `address`, or the page itself.
+    #[inline]
+    #[must_use]
+    pub fn head_of(&self, address: usize) -> Option<&'static Page> {
+        let page = self.page_of(address)?;
+        if page.kind() != Kind::Tail {
+            return Some(page);
+        }
+        self.page_of(address - ((page.span() as usize) << PAGE_SHIFT))
+    }
+
+    /// Class byte of the page that holds `address`; 0 for none.
+    #[inline]
+    #[must_use]
+    pub fn class_of(&self, address: usize) -> u8 {
+        let count = self.count.load(Ordering::Acquire);
+        for arena in &self.arenas[..count] {
+            if arena.page_at(address).is_some() {
+                return arena.class((address - arena.base()) >> PAGE_SHIFT).load(Ordering::Relaxed);
+            }
+        }
+        0
+    }
+
+    /// Notes `class` for every page of the run that starts at `page`.
+    pub fn set_class(&self, page: &Page, class: u8) {
+        if let Some((arena, start)) = self.locate(page) {
+            for at in start..start + page.span() as usize {
+                self.arenas[arena].class(at).store(class, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn locate(&self, page: &Page) -> Option<(usize, usize)> {
+        let count = self.count.load(Ordering::Acquire);
+        (0..count).find_map(|arena| Some((arena, self.arenas[arena].index(page)?)))
+    }
+
+    /// What the supply holds. Walks the free bitmaps.
+    #[must_use]
+    pub fn stats(&self) -> PagesStats {
+        let state = self.state.lock();
+        let count = self.count.load(Ordering::Relaxed);
+        PagesStats {
+            used: self.used.load(Ordering::Relaxed) << PAGE_SHIFT,
+            retained: state.runs[..count].iter().map(|runs| runs.count_free().1 << PAGE_SHIFT).sum(),
+            reserved: self.arenas[..count].iter().map(|arena| arena.len() * PAGE_SIZE).sum(),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Walks everything: bitmaps and summaries agree, hints hide nothing, descriptors and free bits agree, used pages add up.
+    #[must_use]
+    pub fn check(&self) -> bool {
+        let state = self.state.lock();
+        let count = self.count.load(Ordering::Relaxed);
+        let arenas = (0..count).all(|arena| state.runs[arena].check() && self.check_pages(&state.runs[arena], arena));
+        arenas && self.huge.check()
+    }
+
+    fn check_pages(&self, runs: &Runs, arena: usize) -> bool {
+        let mut at = 0;
+        while at < runs.top {
+            let page = self.arenas[arena].page(at);
+            let (kind, free) = (page.kind(), runs.page_is_free(at));
+            if kind == Kind::Tail || (free && kind != Kind::Free) {
+                return false;
+            }
+            at += if kind == Kind::Free { 1 } else { page.span().max(1) as usize };
+        }
+        at == runs.top
+    }
+
+    /// Takes every lock, in rank order, before `fork`.
+    pub fn prepare_fork(&self) {
+        self.state.acquire();
+        self.huge.prepare_fork();
+    }
+
+    /// Releases them, in parent and child.
+    ///
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    pub unsafe fn after_fork(&self) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.huge.after_fork();
+            self.state.release();
+        }
+    }
+}
+
+/// Bytes of memory that the machine has.
+fn machine_memory() -> usize {
+    const DEFAULT: usize = 64 << 30;
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: all zero is a valid sysinfo, and the call fills it in.
+        let mut info: libc::sysinfo = unsafe { core::mem::zeroed() };
+        // SAFETY: as above.
+        if unsafe { libc::sysinfo(&raw mut info) } == 0 {
+            return (info.totalram as usize).saturating_mul(info.mem_unit as usize);
+        }
+    }
+    DEFAULT
+}

@@ -1,0 +1,194 @@
+//! Models of the slab protocol, on the production source. Three threads at most, one property each.
+
+extern crate std;
+
+use crate::geometry::Geometry;
+use crate::shard::{Shard, list, lock_home, take_from, unlist, unlist_if_empty};
+use crate::slab::{Duty, Slab};
+use core::ptr::null_mut;
+use kmem_base::pages::{Kind, Page};
+use kmem_base::sync::{AtomicU64, Ordering};
+use loom::sync::Arc;
+use loom::thread;
+use std::boxed::Box;
+use std::vec::Vec;
+
+/// Address that objects of the models seem to have; they are never touched.
+const SOMEWHERE: usize = 1 << 30;
+
+struct World {
+    page: &'static Page,
+    geometry: &'static Geometry,
+    shards: Vec<Shard>,
+}
+
+impl World {
+    /// A slab of 64 objects of which `taken` have been handed out, listed unless it is full.
+    fn new(taken: usize, shards: usize) -> (Arc<Self>, Vec<usize>) {
+        Self::with(Geometry::new(1024), SOMEWHERE, taken, shards)
+    }
+
+    fn with(geometry: Geometry, address: usize, taken: usize, shards: usize) -> (Arc<Self>, Vec<usize>) {
+        // Leaked: a model is run anew for each execution, and descriptors are never unmapped in use either.
+        let (page, geometry) = (Box::leak(Box::new(Page::new())), Box::leak(Box::new(geometry)));
+        page.begin(Kind::Slab, address, 1);
+        let shards = (0..shards).map(|_| Shard::new()).collect();
+        let world = Arc::new(Self { page, geometry, shards });
+        world.slab().fill();
+        let mut objects = std::vec![null_mut(); taken];
+        let (count, left) = world.slab().take(&mut objects);
+        assert_eq!(count, taken);
+        if left.free() > 0 {
+            drop(list(&world.shards, &world.slab()));
+        }
+        (world, objects.into_iter().map(|object| object.addr()).collect())
+    }
+
+    fn slab(&self) -> Slab<'static> {
+        // SAFETY: the model's page starts a slab of that geometry.
+        unsafe { Slab::new(self.page, self.geometry) }
+    }
+
+    /// Frees as the allocator does: returns true if this thread took the slab for release.
+    fn free(&self, objects: &[usize]) -> bool {
+        let objects: Vec<*mut u8> = objects.iter().map(|at| core::ptr::without_provenance_mut(*at)).collect();
+        match self.slab().put(&objects) {
+            Ok(Duty::None) => false,
+            Ok(Duty::List) => unlist_if_empty(&mut list(&self.shards, &self.slab()), &self.slab()),
+            Ok(Duty::Reconsider) => unlist_if_empty(&mut lock_home(&self.shards, self.page).1, &self.slab()),
+            Err(fault) => panic!("{fault:?}"),
+        }
+    }
+
+    /// Takes up to `most` objects from the listed slabs, as a refill does.
+    fn refill(&self, most: usize) -> usize {
+        let mut out = std::vec![null_mut(); most];
+        take_from(&mut self.shards[0].lock(), self.geometry, &mut out)
+    }
+
+    fn listed(&self) -> u32 {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Count and bits agree, and the slab is listed if and only if something is free in it.
+    fn settle(&self, free: u32) {
+        let slab = self.slab();
+        assert!(slab.check());
+        assert_eq!(slab.state().free(), free);
+        assert_eq!(slab.state().is_listed(), free > 0);
+        assert_eq!(self.listed(), u32::from(free > 0));
+        assert!(self.shards.iter().all(|shard| shard.lock().check()));
+    }
+}
+
+#[test]
+fn loom_a_put_and_a_take_lose_nothing() {
+    loom::model(|| {
+        let (world, objects) = World::new(62, 1);
+        let other = world.clone();
+        let freer = thread::spawn(move || other.free(&objects[..3]));
+        let taken = world.refill(2);
+        freer.join().unwrap();
+        world.settle(2 + 3 - taken as u32);
+    });
+}
+
+#[test]
+fn loom_of_two_who_free_into_a_full_slab_one_lists_it() {
+    loom::model(|| {
+        let (world, objects) = World::new(64, 1);
+        let (other, theirs) = (world.clone(), objects[0]);
+        let freer = thread::spawn(move || other.free(&[theirs]));
+        world.free(&[objects[1]]);
+        freer.join().unwrap();
+        world.settle(2);
+    });
+}
+
+#[test]
+fn loom_the_taker_of_the_last_object_and_a_freer_agree_on_the_list() {
+    loom::model(|| {
+        let (world, objects) = World::new(63, 1);
+        let other = world.clone();
+        let freer = thread::spawn(move || other.free(&objects[..1]));
+        let taken = world.refill(64);
+        freer.join().unwrap();
+        world.settle(2 - taken as u32);
+    });
+}
+
+#[test]
+fn loom_an_empty_slab_is_released_at_most_once_and_then_nobody_touches_it() {
+    loom::model(|| {
+        let (world, objects) = World::new(2, 1);
+        let (other, theirs) = (world.clone(), objects[0]);
+        let freer = thread::spawn(move || other.free(&[theirs]));
+        let mine = world.free(&[objects[1]]);
+        let released = usize::from(mine) + usize::from(freer.join().unwrap());
+        assert!(released <= 1);
+        assert_eq!(world.slab().state().free(), 64);
+        assert_eq!(world.slab().bits_set(), 64);
+        assert_eq!(world.listed() as usize, 1 - released);
+    });
+}
+
+#[test]
+fn loom_a_full_slab_freed_entirely_by_two_ends_listed_or_released() {
+    loom::model(|| {
+        let (world, objects) = World::new(64, 1);
+        let (other, theirs) = (world.clone(), objects[..32].to_vec());
+        let freer = thread::spawn(move || other.free(&theirs));
+        let mine = world.free(&objects[32..]);
+        let released = u32::from(mine) + u32::from(freer.join().unwrap());
+        assert_eq!(world.listed() + released, 1);
+        assert_eq!(world.slab().bits_set(), 64);
+    });
+}
+
+#[test]
+fn loom_a_slab_is_taken_over_while_another_frees_into_it() {
+    loom::model(|| {
+        let (world, objects) = World::new(63, 2);
+        let other = world.clone();
+        let freer = thread::spawn(move || other.free(&objects[..1]));
+        // As `steal` does: out of shard 0, into shard 1.
+        let mut partial = world.shards[0].lock();
+        unlist(&mut partial, &world.slab());
+        world.page.home.store(1, Ordering::Release);
+        drop(partial);
+        let mut out = [null_mut(); 1];
+        let (taken, left) = world.slab().take(&mut out);
+        if left.free() > 0 {
+            drop(list(&world.shards, &world.slab()));
+        }
+        freer.join().unwrap();
+        world.settle(2 - taken as u32);
+        assert_eq!(world.shards[0].lock().len(), 0);
+    });
+}
+
+#[test]
+fn loom_the_summary_hides_no_word() {
+    #[repr(align(65536))]
+    struct Memory(#[allow(dead_code)] [u8; 65536]);
+    loom::model(|| {
+        let geometry = Geometry::model();
+        let memory = Box::leak(Box::new(Memory([0; 65536])));
+        let address = (&raw mut *memory).expose_provenance();
+        for word in 0..3 {
+            let at = address + geometry.bits_at as usize + word * size_of::<AtomicU64>();
+            // SAFETY: inside the memory, and leaked with it.
+            unsafe { core::ptr::with_exposed_provenance_mut::<AtomicU64>(at).write(AtomicU64::new(0)) };
+        }
+        // All but the last object are out, so that the last word is about to become empty.
+        let (world, objects) = World::with(geometry, address, 191, 1);
+        let other = world.clone();
+        let freer = thread::spawn(move || other.free(&objects[190..]));
+        let taken = world.refill(1);
+        freer.join().unwrap();
+        world.settle(2 - taken as u32);
+        assert_eq!(world.refill(64), 2 - taken, "a free object that no refill finds is lost");
+        // SAFETY: nobody uses the memory any more; the atomics in it are loom's, which own nothing.
+        drop(unsafe { Box::from_raw(memory) });
+    });
+}
