@@ -68,10 +68,14 @@ impl Slubq {
             return object;
         }
         count(&cache.counters.alloc_slowpath);
+        let lease = self.percpu.lease(cache.slot());
+        let object = self.alloc_spare(cache, &lease);
+        if !object.is_null() {
+            return object;
+        }
         if context == Context::Blocking {
             self.tick();
         }
-        let lease = self.percpu.lease(cache.slot());
         if lease.shape().is_none() {
             return self.alloc_direct(cache, context);
         }
@@ -85,16 +89,36 @@ impl Slubq {
         }
     }
 
+    /// Moves the newer half of the spare sheaf to the main one, so that as many frees as allocations can follow without another slow
+    /// path. Null if the spare has nothing.
+    fn alloc_spare(&self, cache: &Cache, lease: &Lease) -> *mut u8 {
+        let (main, spare) = (Place::Main(cache.slot()), Place::Spare(cache.slot()));
+        let Some(shape) = lease.shape() else { return null_mut() };
+        let word = self.percpu.peek(spare);
+        if word.is_empty(shape) {
+            return null_mut();
+        }
+        let Some(mut from) = self.claim_word(lease, spare, word) else { return null_mut() };
+        count(&cache.counters.alloc_spare);
+        let object = from.pop().unwrap_or(null_mut());
+        match self.claim(lease, main) {
+            Some(mut to) => {
+                to.fill_half(&mut from);
+                self.install(cache, lease, to);
+                self.retire(cache, lease, from);
+            }
+            None => self.install(cache, lease, from),
+        }
+        object
+    }
+
     /// A sheaf with at least one object, from the nearest place that has one.
     fn find_sheaf(&self, cache: &Cache, lease: &Lease, context: Context) -> Option<Sheaf> {
-        let mut blank = None;
-        if let Some(spare) = self.claim(lease, Place::Spare(cache.slot())) {
-            if !spare.is_empty() {
-                count(&cache.counters.alloc_spare);
-                return Some(spare);
-            }
-            blank = Some(spare);
-        }
+        let blank = self.claim(lease, Place::Spare(cache.slot()));
+        let blank = match blank {
+            Some(sheaf) if !sheaf.is_empty() => return Some(sheaf),
+            blank => blank,
+        };
         let full = self.percpu.unstash(lease).inspect(|_| count(&cache.counters.alloc_stash)).or_else(|| {
             let depot = &cache.depots[self.place().node];
             depot.take(&self.percpu, cache.slot(), lease).inspect(|_| count(&cache.counters.alloc_shared))
@@ -121,7 +145,11 @@ impl Slubq {
 
     /// Takes the sheaf in `place` of this CPU's row, if there is one.
     pub(crate) fn claim(&self, lease: &Lease, place: Place) -> Option<Sheaf> {
-        let word = self.percpu.peek(place);
+        self.claim_word(lease, place, self.percpu.peek(place))
+    }
+
+    /// The same, if `place` still holds `word`.
+    pub(crate) fn claim_word(&self, lease: &Lease, place: Place, word: Word) -> Option<Sheaf> {
         if word.is_none() || !self.percpu.swap_if(lease, place, word, Word::NONE) {
             return None;
         }
@@ -154,7 +182,7 @@ impl Slubq {
     }
 
     /// Finds a place for a sheaf that was the main one: the spare's if it is vacant, or holds an emptier sheaf.
-    fn retire(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
+    pub(crate) fn retire(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
         let (spare, shape) = (Place::Spare(cache.slot()), sheaf.shape());
         let old = self.percpu.peek(spare);
         if !old.is_none() && (sheaf.is_empty() || !old.is_empty(shape)) {

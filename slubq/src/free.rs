@@ -31,8 +31,11 @@ impl Slubq {
             return;
         }
         count(&cache.counters.free_slowpath);
-        self.tick();
         let lease = self.percpu.lease(cache.slot());
+        if self.free_spare(cache, &lease, object) {
+            return;
+        }
+        self.tick();
         match self.roomy_sheaf(cache, &lease) {
             Some(mut sheaf) => {
                 let _has_room = sheaf.push(object);
@@ -40,6 +43,26 @@ impl Slubq {
             }
             None => self.free_direct(cache, object),
         }
+    }
+
+    /// Moves the older half of the full main sheaf to the spare one: SLUB+Q's prune to half. False if the spare has no room for it.
+    fn free_spare(&self, cache: &Cache, lease: &Lease, object: *mut u8) -> bool {
+        let (main, spare) = (Place::Main(cache.slot()), Place::Spare(cache.slot()));
+        let Some(shape) = lease.shape() else { return false };
+        let word = self.percpu.peek(spare);
+        if word.is_none() || word.len(shape) > shape.cap / 2 {
+            return false;
+        }
+        let Some(mut to) = self.claim_word(lease, spare, word) else { return false };
+        let Some(mut from) = self.claim(lease, main) else {
+            self.retire(cache, lease, to);
+            return false;
+        };
+        from.move_oldest(&mut to, shape.cap.div_ceil(2));
+        let kept = from.push(object);
+        self.install(cache, lease, from);
+        self.retire(cache, lease, to);
+        kept
     }
 
     fn free_direct(&self, cache: &Cache, object: *mut u8) {

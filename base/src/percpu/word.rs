@@ -197,6 +197,37 @@ impl Sheaf {
         filled as u32
     }
 
+    /// Moves the `count` objects added last to `other`, keeping their order. Fewer if it has less, or `other` less room.
+    pub fn move_newest(&mut self, other: &mut Self, count: u32) {
+        let count = count.min(self.len).min(other.room());
+        self.len -= count;
+        // SAFETY: initialised slots of this sheaf, free slots of the other, which is another block.
+        unsafe {
+            let from = self.objects_ptr().add(self.len as usize);
+            other.objects_ptr().add(other.len as usize).copy_from_nonoverlapping(from, count as usize);
+        }
+        other.len += count;
+    }
+
+    /// Moves the newer half of `from`, at least one object, into this sheaf.
+    pub fn fill_half(&mut self, from: &mut Self) {
+        let half = from.len.div_ceil(2);
+        from.move_newest(self, half);
+    }
+
+    /// Moves the `count` objects added first to `other`, on top of its own. Fewer if it has less, or `other` less room.
+    pub fn move_oldest(&mut self, other: &mut Self, count: u32) {
+        let count = count.min(self.len).min(other.room());
+        self.len -= count;
+        // SAFETY: as above; what stays slides down within the block.
+        unsafe {
+            let objects = self.objects_ptr();
+            other.objects_ptr().add(other.len as usize).copy_from_nonoverlapping(objects, count as usize);
+            objects.copy_from(objects.add(count as usize), self.len as usize);
+        }
+        other.len += count;
+    }
+
     /// Forgets the objects, which are elsewhere now.
     pub fn clear(&mut self) {
         self.len = 0;
@@ -263,6 +294,22 @@ mod tests {
             sheaf.clear();
             assert_eq!(sheaf.pop(), None);
         }
+    }
+
+    #[test]
+    fn halves_move_in_order() {
+        let (mut a, mut b) = (Block([0; 128]), Block([0; 128]));
+        let shape = Shape { order: 10, cap: 100 };
+        // SAFETY: two blocks of 1 KiB on the stack.
+        let (mut a, mut b) = unsafe { (Sheaf::new((&raw mut a).cast(), shape), Sheaf::new((&raw mut b).cast(), shape)) };
+        (1..=10).for_each(|n| assert!(a.push(core::ptr::without_provenance_mut(n))));
+        a.move_newest(&mut b, 4);
+        a.move_oldest(&mut b, 2);
+        let addresses = |sheaf: &Sheaf| sheaf.objects().iter().map(|p| p.addr()).fold(0, |sum, n| sum * 11 + n);
+        assert_eq!(addresses(&a), [3, 4, 5, 6].into_iter().fold(0, |sum, n| sum * 11 + n));
+        assert_eq!(addresses(&b), [7, 8, 9, 10, 1, 2].into_iter().fold(0, |sum, n| sum * 11 + n));
+        a.move_newest(&mut b, 1000);
+        assert_eq!((a.len(), b.len()), (0, 10));
     }
 
     #[test]
