@@ -89,8 +89,8 @@ impl Slubq {
         }
     }
 
-    /// Moves the newer half of the spare sheaf to the main one, so that as many frees as allocations can follow without another slow
-    /// path. Null if the spare has nothing.
+    /// Makes the spare sheaf the main one. Of a full one only the newer half moves, so that as many frees as allocations can follow
+    /// without another slow path. Null if the spare has nothing.
     fn alloc_spare(&self, cache: &Cache, lease: &Lease) -> *mut u8 {
         let (main, spare) = (Place::Main(cache.slot()), Place::Spare(cache.slot()));
         let Some(shape) = lease.shape() else { return null_mut() };
@@ -100,8 +100,9 @@ impl Slubq {
         }
         let Some(mut from) = self.claim_word(lease, spare, word) else { return null_mut() };
         count(&cache.counters.alloc_spare);
+        let to = if from.is_full() { self.claim(lease, main) } else { None };
         let object = from.pop().unwrap_or(null_mut());
-        match self.claim(lease, main) {
+        match to {
             Some(mut to) => {
                 to.fill_half(&mut from);
                 self.install(cache, lease, to);
