@@ -72,7 +72,7 @@ knobs! {
     Check "check" = 0, ON_OFF, Boot;
     /// Gives equal caches the same slabs, as the kernel does, unless a cache asks to be alone.
     Merge "merge" = 1, ON_OFF, Boot;
-    /// Address space of the first arena in MiB; 0: twice the machine's memory. Halved for as long as the system refuses.
+    /// Address space of the first arena in MiB; 0: twice the machine's memory. An eighth of what the system refuses.
     ArenaMb "arena_mb" = 0, Accepts::Number(0, 1 << 20), Boot;
     /// Shards of each cache's partial lists; 0: one per CPU, at most 16. Rounded down to a power of two.
     Shards "shards" = 0, Accepts::Number(0, 64), Boot;

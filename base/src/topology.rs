@@ -1,5 +1,7 @@
 //! Topology as data: how many memory nodes there are, and which one a thread is on.
 
+use core::ffi::CStr;
+
 /// What the allocator knows of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topology {
@@ -15,10 +17,10 @@ impl Topology {
     /// This machine.
     #[must_use]
     pub fn detect() -> Self {
-        Self { nodes: nodes(), cpus: crate::percpu::possible_cpus(), fake: false }
+        Self { nodes: nodes(), cpus: cpus(), fake: false }
     }
 
-    /// The node of a thread whose row is `row`.
+    /// The node of a thread whose row is `row`. On a real machine with several it asks the kernel: some hundred cycles.
     #[must_use]
     pub fn node(&self, row: u32) -> u32 {
         match (self.nodes, self.fake) {
@@ -42,21 +44,35 @@ fn current_node() -> u32 {
     0
 }
 
-/// Memory nodes of the machine: the highest number in `/sys/devices/system/node/possible`, which reads like `0-3` or `0`.
+/// Memory nodes of the machine.
 fn nodes() -> u32 {
+    count(c"/sys/devices/system/node/possible").unwrap_or(1)
+}
+
+/// CPUs that this machine could ever have. Not from `sysconf`, which may allocate on older systems.
+fn cpus() -> u32 {
+    count(c"/sys/devices/system/cpu/possible").unwrap_or_else(|| {
+        // SAFETY: takes a number.
+        let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+        u32::try_from(cpus).unwrap_or(1).max(1)
+    })
+}
+
+/// One more than the highest number in a file that reads like `0-3` or `0`.
+fn count(path: &CStr) -> Option<u32> {
     let mut text = [0_u8; 64];
-    // SAFETY: a constant path, and a buffer of the length given.
+    // SAFETY: a C string, and a buffer of the length given.
     let len = unsafe {
-        let file = libc::open(c"/sys/devices/system/node/possible".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if file < 0 {
-            return 1;
+            return None;
         }
         let len = libc::read(file, text.as_mut_ptr().cast(), text.len());
         libc::close(file);
         len
     };
-    let text = text.get(..usize::try_from(len).unwrap_or(0)).unwrap_or(&[]);
-    highest(text) + 1
+    let text = text.get(..usize::try_from(len).ok()?)?;
+    (!text.is_empty()).then(|| highest(text) + 1)
 }
 
 fn highest(text: &[u8]) -> u32 {

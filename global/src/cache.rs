@@ -95,19 +95,18 @@ unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
     unsafe { object.cast::<T>().drop_in_place() };
 }
 
-impl<T> Cache<T> {
-    /// A cache whose objects `constructor` makes. They are dropped when their slab goes: when the cache shrinks, decays or is dropped.
+impl<T: Send + 'static> Cache<T> {
+    /// A cache whose objects `constructor` makes. They are dropped, by whichever thread it is that does so, when their slab goes: when
+    /// the cache shrinks or is dropped, or an object comes back and its slab is one too many. Never inside another allocation.
     ///
     /// # Errors
     /// If `T` is too large (256 KiB) or too strictly aligned, there are too many caches, or no memory.
     #[doc(alias = "kmem_cache_create")]
     pub fn new(name: &str, constructor: fn() -> T) -> Result<Self, CreateError> {
         let destructor = if core::mem::needs_drop::<T>() { Some(destruct::<T> as _) } else { None };
-        let mut spec = Spec::new(name, size_of::<T>(), align_of::<T>());
-        spec.constructor = Some(construct::<T>);
-        spec.destructor = destructor;
-        spec.context = constructor as *mut ();
-        Self::create(&spec)
+        let spec = Spec::new(name, size_of::<T>(), align_of::<T>());
+        // SAFETY: a function pointer outlives everything, and any thread may make or drop a `T`.
+        Self::create(&unsafe { spec.constructed(Some(construct::<T>), destructor, constructor as *mut ()) })
     }
 
     /// An object as its constructor made it, or as its last user left it.
@@ -136,9 +135,7 @@ impl<T> Cache<T, Plain> {
     /// # Errors
     /// As [`Cache::new`].
     pub fn alone(name: &str, flags: Flags) -> Result<Self, CreateError> {
-        let mut spec = Spec::new(name, size_of::<T>(), align_of::<T>());
-        spec.flags = flags | Flags::NO_MERGE;
-        Self::create(&spec)
+        Self::create(&Spec::new(name, size_of::<T>(), align_of::<T>()).with(flags | Flags::NO_MERGE))
     }
 
     /// Moves `value` into the cache.
@@ -177,7 +174,8 @@ impl<T, K: Kind> Cache<T, K> {
 impl<T, K: Kind> Drop for Cache<T, K> {
     fn drop(&mut self) {
         // Objects borrow the cache, so that none is in use, unless one was forgotten: then the cache has to stay.
-        let _forgotten = Slubq::get().destroy(self.raw);
+        // SAFETY: this is the user that created it, and its last act.
+        let _forgotten = unsafe { Slubq::get().destroy(self.raw) };
     }
 }
 

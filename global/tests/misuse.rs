@@ -141,12 +141,13 @@ fn use_of_a_destroyed_cache() {
     let line = "kmem: use of a destroyed cache at 0x* (gone)";
     let test = "use_of_a_destroyed_cache";
     let destroyed = || {
-        let spec = Spec { flags: Flags::NO_MERGE, ..Spec::new("gone", 100, 8) };
+        let spec = Spec::new("gone", 100, 8).with(Flags::NO_MERGE);
         let cache = Slubq::get().create(&spec).unwrap();
         let object = Slubq::get().alloc_object(cache);
         // SAFETY: allocated above.
         unsafe { Slubq::get().free_object(cache, object) };
-        Slubq::get().destroy(cache).unwrap();
+        // SAFETY: what comes after is what is tested.
+        unsafe { Slubq::get().destroy(cache) }.unwrap();
         (cache, object)
     };
     Child::new(test).expect_abort(line, || {
@@ -158,7 +159,8 @@ fn use_of_a_destroyed_cache() {
         unsafe { Slubq::get().free_object(cache, object) };
     });
     Child::new(test).expect_abort(line, || {
-        let _ = Slubq::get().destroy(destroyed().0);
+        // SAFETY: none; that is what is tested.
+        let _ = unsafe { Slubq::get().destroy(destroyed().0) };
     });
 }
 

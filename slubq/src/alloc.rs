@@ -16,8 +16,10 @@ use kmem_base::sync::Ordering;
 pub enum Context {
     /// It may wait for locks, and ask the system for memory.
     Blocking,
-    /// It only tries locks and makes no system call. It still refills a whole sheaf: in the kernel, forbidding that cost two thirds of
-    /// the throughput of a program that allocates on one CPU and frees on another.
+    /// It takes objects from queues, depots and partial slabs whose locks are free, and makes no system call. It still refills a whole
+    /// sheaf: in the kernel, forbidding that cost two thirds of the throughput of a program that allocates on one CPU and frees on
+    /// another. (Only if another thread fills the same CPU's queue meanwhile can putting the sheaf away wait for a shard's lock, and on
+    /// the locked fallback a row may be held by a thread that is not running.)
     NonBlocking,
 }
 
@@ -39,6 +41,33 @@ impl Drop for Held<'_> {
         if let Some(sheaf) = self.sheaf.take() {
             self.slubq.blocks.put(&self.slubq.percpu, sheaf);
         }
+    }
+}
+
+/// A bulk allocation under way. If a constructor unwinds, what it has got goes back.
+struct Bulk<'a> {
+    slubq: &'a Slubq,
+    cache: &'a Cache,
+    out: &'a mut [*mut u8],
+    filled: usize,
+}
+
+impl Bulk<'_> {
+    fn more(&mut self) -> usize {
+        let (slubq, rest) = (self.slubq, &mut self.out[self.filled..]);
+        if rest.len() < BULK {
+            rest[0] = slubq.alloc_object(self.cache);
+            return usize::from(!rest[0].is_null());
+        }
+        let taken = if slubq.ready() { slubq.grab(self.cache, slubq.place(), rest, Context::Blocking) } else { 0 };
+        add(&self.cache.counters.alloc_direct, taken as u64);
+        taken
+    }
+}
+
+impl Drop for Bulk<'_> {
+    fn drop(&mut self) {
+        self.slubq.flush(self.cache, &self.out[..self.filled]);
     }
 }
 
@@ -76,7 +105,8 @@ impl Slubq {
         if context == Context::Blocking {
             self.tick();
         }
-        if lease.shape().is_none() {
+        // A CPU beyond the table has no queue to install a sheaf in.
+        if lease.shape().is_none() || self.percpu.row().is_none() {
             return self.alloc_direct(cache, context);
         }
         match self.find_sheaf(cache, &lease, context) {
@@ -130,7 +160,10 @@ impl Slubq {
             }
             return full;
         }
-        let sheaf = blank.or_else(|| self.blocks.get(&self.percpu, &self.meta, &self.pages, lease.shape()?))?;
+        let sheaf = blank.or_else(|| match context {
+            Context::Blocking => self.blocks.get(&self.percpu, &self.meta, &self.pages, lease.shape()?),
+            Context::NonBlocking => self.blocks.get_nowait(&self.percpu, lease.shape()?),
+        })?;
         self.refill_sheaf(cache, sheaf, context)
     }
 
@@ -209,24 +242,35 @@ impl Slubq {
 
     /// Takes up to `out.len()` objects out of the slabs: of the own shard, of another, or of a new slab.
     pub(crate) fn grab(&self, cache: &Cache, here: Here, out: &mut [*mut u8], context: Context) -> usize {
-        let shard = &cache.shards[here.shard];
-        let taken = match context {
-            Context::Blocking => take_from(&mut shard.lock(), &cache.geometry, out),
-            Context::NonBlocking => shard.try_lock().map_or(0, |mut partial| take_from(&mut partial, &cache.geometry, out)),
-        };
-        // Half a batch is a batch; with less, the next slow path would come too soon.
-        if taken * 2 >= out.len() {
+        if context == Context::NonBlocking {
+            return self.grab_nowait(cache, here, out);
+        }
+        let taken = take_from(&mut cache.shards[here.shard].lock(), &cache.geometry, out);
+        // Half a batch is a batch; with less, the next slow path would come too soon. A constructor may unwind, so that nothing must be
+        // in hand when one is called.
+        if taken * 2 >= out.len() || (taken > 0 && cache.constructor.is_some()) {
             return taken;
         }
         let (well_filled, out) = (cache.geometry.objects / 4, &mut out[taken..]);
         let mut more = self.steal(cache, here, well_filled, out);
-        if more == 0 && context == Context::Blocking {
+        if more == 0 {
             more = self.carve(cache, here, out);
         }
         if taken + more == 0 {
             more = self.steal(cache, here, 1, out);
         }
         taken + more
+    }
+
+    /// The same without waiting: from the first shard whose lock is free, leaving the slabs where they are.
+    fn grab_nowait(&self, cache: &Cache, here: Here, out: &mut [*mut u8]) -> usize {
+        let shards = cache.shards.len();
+        (0..shards)
+            .map(|distance| (here.shard + distance) % shards)
+            .filter_map(|shard| cache.shards[shard].try_lock())
+            .map(|mut partial| take_from(&mut partial, &cache.geometry, out))
+            .find(|taken| *taken > 0)
+            .unwrap_or(0)
     }
 
     /// Takes over a partial slab with at least `least` free objects from another shard. Only tries their locks: a busy neighbour is
@@ -302,30 +346,22 @@ impl Slubq {
     #[doc(alias = "kmem_cache_alloc_bulk")]
     pub fn alloc_bulk(&self, cache: &Cache, out: &mut [*mut u8]) -> usize {
         self.must_live(cache, cache.slot().index());
-        let mut filled = 0;
-        while filled < out.len() {
-            let rest = &mut out[filled..];
-            if rest.len() < BULK {
-                rest[0] = self.alloc_object(cache);
-                filled += usize::from(!rest[0].is_null());
-                if rest[0].is_null() {
-                    break;
-                }
-                continue;
-            }
-            let taken = if self.ready() { self.grab(cache, self.place(), rest, Context::Blocking) } else { 0 };
-            if taken == 0 {
+        let mut bulk = Bulk { slubq: self, cache, out, filled: 0 };
+        while bulk.filled < bulk.out.len() {
+            let more = bulk.more();
+            if more == 0 {
                 break;
             }
-            add(&cache.counters.alloc_direct, taken as u64);
-            filled += taken;
+            bulk.filled += more;
         }
+        let filled = bulk.filled;
+        core::mem::forget(bulk);
         filled
     }
 
     /// Faults if the cache was destroyed.
     pub(crate) fn must_live(&self, cache: &Cache, address: usize) {
-        if !cache.is_live() {
+        if cache.is_dead() {
             die(Fault::Destroyed, address, cache.name());
         }
     }

@@ -7,7 +7,6 @@
 use crate::slubq::Slubq;
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::possible_cpus;
 use kmem_base::sync::{Ordering, relax};
 use kmem_base::topology::Topology;
 
@@ -57,7 +56,7 @@ impl Slubq {
         self.apply_knobs();
         let topology = match self.knobs.get(Knob::Nodes) as u32 {
             0 => Topology::detect(),
-            nodes => Topology { nodes, cpus: possible_cpus(), fake: true },
+            nodes => Topology { nodes, fake: true, ..Topology::detect() },
         };
         let cpus = match self.knobs.get(Knob::Cpus) as u32 {
             0 => topology.cpus,
@@ -69,10 +68,12 @@ impl Slubq {
         self.percpu.boot(self.pages.source(), cpus, self.knobs.get(Knob::PerCpu) == 1)
     }
 
-    /// Hands the page supply the knobs that it goes by.
+    /// Puts into effect what the knobs say that can change while running.
     pub fn apply_knobs(&self) {
         let bytes = |knob: Knob, unit: u32| (self.knobs.get(knob) as usize) << unit;
         self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10));
+        // A new interval begins now.
+        self.due.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn topology(&self, nodes: u32) -> Topology {
@@ -82,7 +83,6 @@ impl Slubq {
     /// Takes every lock, in rank order, so that `fork` copies a consistent allocator. Called before `fork` by the thread that forks.
     pub fn prepare_fork(&self) {
         self.registry.acquire();
-        self.decay.acquire();
         self.percpu.prepare_fork();
         for cache in self.caches() {
             cache.shards.iter().for_each(crate::shard::Shard::prepare_fork);
@@ -111,7 +111,8 @@ impl Slubq {
                 cache.shards.iter().for_each(|shard| shard.after_fork());
             }
             self.percpu.after_fork();
-            self.decay.release();
+            // The pass that another thread was in, if any, goes on in the parent alone; one more there does no harm.
+            self.decaying.store(0, Ordering::Relaxed);
             self.registry.release();
         }
     }

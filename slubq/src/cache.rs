@@ -57,12 +57,9 @@ pub struct Spec<'a> {
     pub align: usize,
     /// Properties.
     pub flags: Flags,
-    /// Makes an object. A cache with a constructor is never merged.
-    pub constructor: Option<Constructor>,
-    /// Destroys an object.
-    pub destructor: Option<Destructor>,
-    /// Handed to both.
-    pub context: *mut (),
+    pub(crate) constructor: Option<Constructor>,
+    pub(crate) destructor: Option<Destructor>,
+    pub(crate) context: *mut (),
 }
 
 impl<'a> Spec<'a> {
@@ -71,6 +68,28 @@ impl<'a> Spec<'a> {
     pub const fn new(name: &'a str, size: usize, align: usize) -> Self {
         let context = core::ptr::null_mut();
         Self { name, size, align, flags: Flags::NONE, constructor: None, destructor: None, context }
+    }
+
+    /// With objects that are constructed when their slab is made and destroyed when it goes. Such a cache is never merged.
+    ///
+    /// # Safety
+    /// Both may be called with `context`, from any thread, for as long as the cache lives.
+    #[must_use]
+    pub const unsafe fn constructed(
+        mut self,
+        constructor: Option<Constructor>,
+        destructor: Option<Destructor>,
+        context: *mut (),
+    ) -> Self {
+        (self.constructor, self.destructor, self.context) = (constructor, destructor, context);
+        self
+    }
+
+    /// With these properties.
+    #[must_use]
+    pub const fn with(mut self, flags: Flags) -> Self {
+        self.flags = flags;
+        self
     }
 
     /// Bytes from one object to the next.
@@ -177,6 +196,8 @@ pub(crate) const fn shape_of(queue: u32) -> Shape {
 pub(crate) enum Life {
     /// In use.
     Live = 1,
+    /// Its last user is destroying it.
+    Dying = 3,
     /// Destroyed; the memory of the descriptor stays, so that a late use is noticed.
     Dead = 2,
 }
@@ -204,7 +225,7 @@ pub struct Cache {
 }
 
 // SAFETY: everything that changes is atomic or locked; `context` is what the creator of the cache shares with its constructor, under
-// the terms of `Slubq::create`.
+// the terms of `Spec::constructed`.
 unsafe impl Sync for Cache {}
 // SAFETY: as above.
 unsafe impl Send for Cache {}
@@ -257,6 +278,10 @@ impl Cache {
     /// Slabs it has, full ones included.
     pub(crate) fn slabs(&self) -> usize {
         self.shards.iter().map(|shard| shard.slabs.load(Ordering::Relaxed) as usize).sum()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.life.load(Ordering::Acquire) == Life::Dead as u32
     }
 
     pub(crate) fn is_live(&self) -> bool {

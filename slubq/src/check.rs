@@ -14,7 +14,7 @@ pub enum Broken {
     Pages,
     /// Links or length of a partial list.
     List,
-    /// A slab on a list is not a slab of that cache and shard, is not marked, or has nothing free.
+    /// A slab on a list is not a slab of that cache and shard, or not marked so.
     Listed,
     /// Count, bits and summary of a slab disagree.
     Bits,
@@ -37,7 +37,8 @@ impl core::fmt::Display for Broken {
 impl core::error::Error for Broken {}
 
 impl Slubq {
-    /// Walks everything.
+    /// Walks everything. In a child of `fork`, what other threads were freeing at that moment shows as [`Broken::Bits`] or
+    /// [`Broken::Listed`]: it is lost to the child, and does no harm.
     ///
     /// # Errors
     /// The first invariant found broken.
@@ -81,7 +82,7 @@ fn check_listed(cache: &Cache, home: usize, page: &Page) -> Result<(), Broken> {
     // SAFETY: a slab of this cache, as just verified; its list is locked.
     let slab = unsafe { Slab::new(page, &cache.geometry) };
     let state = slab.state();
-    if !state.is_listed() || state.free() == 0 || state.free() > cache.geometry.objects {
+    if !state.is_listed() || state.free() < 0 || state.free() > cache.geometry.objects as i32 {
         return Err(Broken::Listed);
     }
     if slab.check() { Ok(()) } else { Err(Broken::Bits) }

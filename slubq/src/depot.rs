@@ -63,7 +63,9 @@ impl Depot {
             full.low = full.len;
             return None;
         }
-        full.pop(lease.shape()?)
+        let idle = full.pop(lease.shape()?);
+        full.low = full.low.saturating_sub(1);
+        idle
     }
 
     /// Takes a sheaf during a drain, which knows that all are of `shape`.

@@ -1,7 +1,7 @@
 //! Freeing: what happens when the main sheaf is full. Theory 3.3.
 
-use crate::cache::{Cache, Tunable};
-use crate::shard::{list, lock_home, unlist_if_empty};
+use crate::cache::{Cache, Flags, Tunable};
+use crate::shard::{list, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
 use crate::slubq::Slubq;
 use crate::stats::count;
@@ -10,6 +10,20 @@ use kmem_base::knobs::Knob;
 use kmem_base::pages::{Kind, Page, PageList};
 use kmem_base::percpu::{Lease, Place, Sheaf};
 use kmem_base::sync::Ordering;
+
+/// A slab whose pages go back when this is dropped.
+struct Released<'a> {
+    slubq: &'a Slubq,
+    page: &'a Page,
+}
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.page.set_owner(core::ptr::null_mut());
+        // SAFETY: the first page of a slab without objects, which `release` has made its own.
+        unsafe { self.slubq.pages.free(self.page) };
+    }
+}
 
 impl Slubq {
     /// Frees an object of `cache`.
@@ -43,6 +57,10 @@ impl Slubq {
             }
             None => self.free_direct(cache, object),
         }
+        if cache.destructor.is_some() {
+            // What flushes leave to those who hold no lock. This is a call of the cache's own, so its destructor may run.
+            self.release_empty(cache, cache.tunables.get(Tunable::MinPartial));
+        }
     }
 
     /// Moves the older half of the full main sheaf to the spare one: SLUB+Q's prune to half. False if the spare has no room for it.
@@ -73,6 +91,8 @@ impl Slubq {
     /// A sheaf with room: the spare one, or an empty one. `None` without queues, or without memory for a sheaf.
     fn roomy_sheaf(&self, cache: &Cache, lease: &Lease) -> Option<Sheaf> {
         let (spare, shape) = (Place::Spare(cache.slot()), lease.shape()?);
+        // A CPU beyond the table has no queue to install a sheaf in.
+        self.percpu.row()?;
         let word = self.percpu.peek(spare);
         if !word.is_none() && word.len(shape) < shape.cap {
             if let Some(sheaf) = self.claim(lease, spare) {
@@ -88,9 +108,7 @@ impl Slubq {
     /// Finds a place for a sheaf outside the queue: full ones in the stash or the depot, objects of others in their slabs.
     pub(crate) fn put_away(&self, cache: &Cache, lease: &Lease, mut sheaf: Sheaf) {
         if sheaf.is_full() {
-            let cap = sheaf.shape().cap as usize;
-            let bytes = cap * cache.geometry.size as usize;
-            let most = ((self.knobs.get(Knob::StashKb) as usize) << 10).div_ceil(bytes).min(63) as u32;
+            let most = self.stash_sheaves(cache, sheaf.shape().cap);
             sheaf = match self.percpu.stash(lease, sheaf, most) {
                 Ok(()) => return,
                 Err(sheaf) => sheaf,
@@ -104,6 +122,15 @@ impl Slubq {
             count(&cache.counters.free_slab);
         }
         self.dissolve(cache, sheaf);
+    }
+
+    /// Sheaves that a CPU's stash may hold.
+    fn stash_sheaves(&self, cache: &Cache, cap: u32) -> u32 {
+        if cache.flags.has(Flags::LOWMEM) {
+            return 0;
+        }
+        let bytes = cap as usize * cache.geometry.size as usize;
+        ((self.knobs.get(Knob::StashKb) as usize) << 10).div_ceil(bytes).min(63) as u32
     }
 
     /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.
@@ -123,7 +150,7 @@ impl Slubq {
             match slab.put(&rest[..run]) {
                 Ok(Duty::None) => {}
                 Ok(Duty::List) => self.list(cache, &slab),
-                Ok(Duty::Reconsider) => self.reconsider(cache, slab.page()),
+                Ok(Duty::Reconsider) => self.reconsider(cache, &slab),
                 Err((fault, object)) => die(fault, object.addr(), cache.name()),
             }
             rest = &rest[run..];
@@ -138,6 +165,7 @@ impl Slubq {
         match page.kind() {
             Kind::Slab if core::ptr::eq(page.owner().cast(), cache) => {}
             Kind::Slab | Kind::Large => die(Fault::WrongCache, object.addr(), cache.name()),
+            Kind::Free if self.pages.is_used(object.addr()) => die(Fault::WrongCache, object.addr(), cache.name()),
             Kind::Free => die(Fault::DoubleFree, object.addr(), cache.name()),
             Kind::Tail | Kind::Meta => die(Fault::Foreign, object.addr(), cache.name()),
         }
@@ -154,21 +182,19 @@ impl Slubq {
         }
     }
 
-    /// Releases the slab at `page` if it is entirely free and there are partial slabs enough. It may have been released, and the page be
-    /// something else by now.
+    /// Releases a slab that this thread has marked, if it is still entirely free and there are partial slabs enough.
     #[cold]
-    fn reconsider(&self, cache: &Cache, page: &Page) {
-        let (_, mut list) = lock_home(cache.shards, page);
-        let ours = page.kind() == Kind::Slab && core::ptr::eq(page.owner().cast(), cache);
-        if ours && self.unlist_if_surplus(cache, &mut list, page) {
+    fn reconsider(&self, cache: &Cache, slab: &Slab<'_>) {
+        let mut list = unmark(cache.shards, slab);
+        if self.unlist_if_surplus(cache, &mut list, slab.page()) {
             drop(list);
-            self.release(cache, page);
+            self.release(cache, slab.page());
         }
     }
 
     /// Takes an entirely free slab off its list if there are partial slabs enough without it.
     fn unlist_if_surplus(&self, cache: &Cache, list: &mut PageList, page: &Page) -> bool {
-        // Objects of a cache with a destructor are destroyed only where no lock is held: when it shrinks or decays.
+        // Objects of a cache with a destructor are destroyed only where no lock is held.
         let surplus = list.len() > cache.tunables.get(Tunable::MinPartial) && cache.destructor.is_none();
         surplus && self.unlist_if_empty(cache, list, page)
     }
@@ -184,13 +210,12 @@ impl Slubq {
     pub(crate) fn release(&self, cache: &Cache, page: &Page) {
         // SAFETY: the slab is on no list and entirely free: ours.
         let slab = unsafe { Slab::new(page, &cache.geometry) };
-        self.destruct(cache, &slab);
         let home = page.home.load(Ordering::Relaxed) as usize;
         cache.shards[home].slabs.fetch_sub(1, Ordering::Relaxed);
         count(&cache.counters.free_slab_pages);
-        page.set_owner(core::ptr::null_mut());
-        // SAFETY: the first page of a slab without objects.
-        unsafe { self.pages.free(page) };
+        // The pages go back even if a destructor unwinds.
+        let _pages = Released { slubq: self, page };
+        self.destruct(cache, &slab);
     }
 
     /// Frees `objects` of `cache`, past the queues where that saves work.

@@ -48,7 +48,7 @@ impl Slubq {
             let list = shard.lock();
             info.partial += list.len() as usize;
             // SAFETY: a listed page starts a slab of this cache, and its list is locked.
-            let free = |page| unsafe { Slab::new(page, &cache.geometry) }.state().free() as usize;
+            let free = |page| unsafe { Slab::new(page, &cache.geometry) }.state().free().max(0) as usize;
             info.free += list.pages().map(free).sum::<usize>();
         }
         info.slabs = cache.slabs();

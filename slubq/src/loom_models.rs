@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::geometry::Geometry;
-use crate::shard::{Shard, list, lock_home, take_from, unlist, unlist_if_empty};
+use crate::shard::{Shard, list, take_from, unlist, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
 use core::ptr::null_mut;
 use kmem_base::pages::{Kind, Page};
@@ -55,7 +55,7 @@ impl World {
         match self.slab().put(&objects) {
             Ok(Duty::None) => false,
             Ok(Duty::List) => unlist_if_empty(&mut list(&self.shards, &self.slab()), &self.slab()),
-            Ok(Duty::Reconsider) => unlist_if_empty(&mut lock_home(&self.shards, self.page).1, &self.slab()),
+            Ok(Duty::Reconsider) => unlist_if_empty(&mut unmark(&self.shards, &self.slab()), &self.slab()),
             Err(fault) => panic!("{fault:?}"),
         }
     }
@@ -70,8 +70,13 @@ impl World {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// Count and bits agree, and the slab is listed if and only if something is free in it.
-    fn settle(&self, free: u32) {
+    /// Count and bits agree, and the slab is listed if something is free in it. If nothing is, a take that was ahead of a put may have
+    /// left it listed; the next one unlists it.
+    fn settle(&self, free: usize) {
+        let free = free as i32;
+        if free == 0 {
+            assert_eq!(self.refill(1), 0);
+        }
         let slab = self.slab();
         assert!(slab.check());
         assert_eq!(slab.state().free(), free);
@@ -89,7 +94,7 @@ fn loom_a_put_and_a_take_lose_nothing() {
         let freer = thread::spawn(move || other.free(&objects[..3]));
         let taken = world.refill(2);
         freer.join().unwrap();
-        world.settle(2 + 3 - taken as u32);
+        world.settle(2 + 3 - taken);
     });
 }
 
@@ -113,7 +118,7 @@ fn loom_the_taker_of_the_last_object_and_a_freer_agree_on_the_list() {
         let freer = thread::spawn(move || other.free(&objects[..1]));
         let taken = world.refill(64);
         freer.join().unwrap();
-        world.settle(2 - taken as u32);
+        world.settle(2 - taken);
     });
 }
 
@@ -162,33 +167,96 @@ fn loom_a_slab_is_taken_over_while_another_frees_into_it() {
             drop(list(&world.shards, &world.slab()));
         }
         freer.join().unwrap();
-        world.settle(2 - taken as u32);
+        world.settle(2 - taken);
         assert_eq!(world.shards[0].lock().len(), 0);
     });
 }
 
-#[test]
-fn loom_the_summary_hides_no_word() {
+/// Memory with the bits of a slab of [`Geometry::model`] in it.
+fn memory(geometry: &Geometry) -> usize {
     #[repr(align(65536))]
     struct Memory(#[allow(dead_code)] [u8; 65536]);
+    static ONCE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    // One for all executions: only the words are looked at, and they are written anew.
+    let address = *ONCE.get_or_init(|| core::ptr::from_mut(Box::leak(Box::new(Memory([0; 65536])))).expose_provenance());
+    for word in 0..3 {
+        let at = address + geometry.bits_at as usize + word * size_of::<AtomicU64>();
+        // SAFETY: inside the memory, which is leaked.
+        unsafe { core::ptr::with_exposed_provenance_mut::<AtomicU64>(at).write(AtomicU64::new(0)) };
+    }
+    address
+}
+
+/// The models with a summary use the same memory, one at a time.
+static SUMMARY: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[test]
+fn loom_the_summary_hides_no_word() {
+    let _alone = SUMMARY.lock();
     loom::model(|| {
         let geometry = Geometry::model();
-        let memory = Box::leak(Box::new(Memory([0; 65536])));
-        let address = (&raw mut *memory).expose_provenance();
-        for word in 0..3 {
-            let at = address + geometry.bits_at as usize + word * size_of::<AtomicU64>();
-            // SAFETY: inside the memory, and leaked with it.
-            unsafe { core::ptr::with_exposed_provenance_mut::<AtomicU64>(at).write(AtomicU64::new(0)) };
-        }
+        let address = memory(&geometry);
         // All but the last object are out, so that the last word is about to become empty.
         let (world, objects) = World::with(geometry, address, 191, 1);
         let other = world.clone();
         let freer = thread::spawn(move || other.free(&objects[190..]));
         let taken = world.refill(1);
         freer.join().unwrap();
-        world.settle(2 - taken as u32);
+        world.settle(2 - taken);
         assert_eq!(world.refill(64), 2 - taken, "a free object that no refill finds is lost");
-        // SAFETY: nobody uses the memory any more; the atomics in it are loom's, which own nothing.
-        drop(unsafe { Box::from_raw(memory) });
+    });
+}
+
+#[test]
+fn loom_a_put_touches_no_slab_that_was_released_and_made_anew() {
+    let _alone = SUMMARY.lock();
+    loom::model(|| {
+        let geometry = Geometry::model();
+        let address = memory(&geometry);
+        let (world, objects) = World::with(geometry, address, 128, 1);
+        let (other, theirs) = (world.clone(), objects[..64].to_vec());
+        // Whoever releases the slab makes the page something else at once.
+        let reuse = |world: &World| {
+            world.page.state.store(0, Ordering::SeqCst);
+            world.page.bits[0].store(0, Ordering::SeqCst);
+            world.page.home.store(7, Ordering::SeqCst);
+        };
+        let freer = thread::spawn(move || {
+            let mine = other.free(&theirs);
+            if mine {
+                reuse(&other);
+            }
+            mine
+        });
+        let mine = world.free(&objects[64..]);
+        if mine {
+            reuse(&world);
+        }
+        if freer.join().unwrap() | mine {
+            assert_eq!(world.page.bits[0].load(Ordering::SeqCst), 0);
+            assert_eq!(world.page.state.load(Ordering::SeqCst), 0);
+        }
+    });
+}
+
+#[test]
+fn loom_a_marked_slab_is_released_by_nobody_else() {
+    loom::model(|| {
+        let (world, objects) = World::new(2, 1);
+        let other = world.clone();
+        let freer = thread::spawn(move || other.free(&objects));
+        // As a shrink does, which may find the slab empty first.
+        let mine = {
+            let mut partial = world.shards[0].lock();
+            let listed = partial.first().is_some();
+            listed && unlist_if_empty(&mut partial, &world.slab())
+        };
+        if mine {
+            world.page.home.store(7, Ordering::SeqCst);
+        }
+        let theirs = freer.join().unwrap();
+        assert!(!(mine && theirs), "released twice");
+        assert!(!mine, "the put marks before anybody can see the slab empty");
+        assert!(theirs);
     });
 }

@@ -26,13 +26,33 @@ fn object(cache: &Cache, first: *mut u8, index: u32) -> *mut u8 {
     first.wrapping_add(index as usize * cache.geometry.size as usize)
 }
 
-fn destroy(cache: &Cache, first: *mut u8, count: u32) {
-    if let Some(destructor) = cache.destructor {
-        for index in 0..count {
+/// Objects still to be destroyed. If a destructor unwinds, the others still run.
+struct Doomed<'a> {
+    cache: &'a Cache,
+    first: *mut u8,
+    next: u32,
+    count: u32,
+}
+
+impl Doomed<'_> {
+    fn destroy(&mut self) {
+        let Some(destructor) = self.cache.destructor else { return };
+        while self.next < self.count {
+            self.next += 1;
             // SAFETY: a constructed object that nobody holds.
-            unsafe { destructor(object(cache, first, index), cache.context) };
+            unsafe { destructor(object(self.cache, self.first, self.next - 1), self.cache.context) };
         }
     }
+}
+
+impl Drop for Doomed<'_> {
+    fn drop(&mut self) {
+        self.destroy();
+    }
+}
+
+fn destroy(cache: &Cache, first: *mut u8, count: u32) {
+    Doomed { cache, first, next: 0, count }.destroy();
 }
 
 impl Slubq {

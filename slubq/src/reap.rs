@@ -4,10 +4,11 @@ use crate::cache::{Cache, Tunable};
 use crate::slab::Slab;
 use crate::slubq::Slubq;
 use kmem_base::clock::now_ms;
+use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knob;
-use kmem_base::pages::{Page, PageList};
+use kmem_base::pages::PageList;
 use kmem_base::percpu::{Idle, Shape};
-use kmem_base::sync::Ordering;
+use kmem_base::sync::{AtomicU32, Ordering};
 
 /// How much to give up, in SLUB+Q's order of sacrifice: each level includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,6 +19,15 @@ pub enum Level {
     Shared,
     /// What the CPUs' queues hold.
     Queues,
+}
+
+/// A decay pass, until dropped: a destructor may unwind out of it.
+struct Pass<'a>(&'a AtomicU32);
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
 }
 
 /// Steps by which partial slabs are sorted.
@@ -48,7 +58,7 @@ impl Slubq {
             }
         }
         if level >= Level::Queues {
-            self.percpu.drain(cache.slot(), Idle::Any, |sheaf| self.dissolve(cache, sheaf));
+            self.drain(cache, Idle::Any);
         }
         self.release_empty(cache, 0);
         // What went back on the way counts too; what others made meanwhile does not.
@@ -79,23 +89,33 @@ impl Slubq {
 
     #[cold]
     fn tick_slow(&self, now: u64) {
-        let interval = self.knobs.get(Knob::DecayMs);
-        let first = self.due.swap(if interval == 0 { u64::MAX } else { now + interval }, Ordering::Relaxed) == 0;
-        if interval == 0 || first {
-            return;
+        let (interval, due) = (self.knobs.get(Knob::DecayMs), self.due.load(Ordering::Relaxed));
+        let next = if interval == 0 { u64::MAX } else { now + interval };
+        let mine = self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        // The first time only sets the clock.
+        if mine && now >= due && due != 0 && interval != 0 {
+            // The caller may be a global allocator, in which no destructor may run.
+            self.decay_pass(|cache| cache.destructor.is_none());
         }
-        self.decay();
     }
 
     /// A decay pass: what nobody has touched since the last one goes, in the order of [`Level`], then pages that have been free since.
     /// Returns bytes that went back to the system; nothing if another thread is at it.
     pub fn decay(&self) -> usize {
-        let Some(_one_at_a_time) = self.decay.try_lock() else {
+        self.decay_pass(|_| true)
+    }
+
+    fn decay_pass(&self, wanted: impl Fn(&Cache) -> bool) -> usize {
+        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return 0;
-        };
-        let mut drains = DRAINS_PER_PASS;
-        for cache in self.caches() {
-            self.decay_cache(cache, &mut drains);
+        }
+        let _over = Pass(&self.decaying);
+        let (start, mut drains) = (self.drained.load(Ordering::Relaxed) as usize, DRAINS_PER_PASS);
+        // From where the last pass ran out of drains, so that every cache has its turn.
+        for index in (start..MAX_SLOTS).chain(0..start) {
+            if let Some(cache) = self.cache(index).filter(|cache| wanted(cache)) {
+                self.decay_cache(cache, &mut drains);
+            }
         }
         self.pages.decay()
     }
@@ -108,41 +128,50 @@ impl Slubq {
         }
         if *drains > 0 && self.percpu.has_idle(cache.slot()) {
             *drains -= 1;
-            self.percpu.drain(cache.slot(), Idle::Untouched, |sheaf| self.dissolve(cache, sheaf));
+            if *drains == 0 {
+                self.drained.store(cache.slot().index() as u32, Ordering::Relaxed);
+            }
+            self.drain(cache, Idle::Untouched);
         }
         self.percpu.mark(cache.slot());
-        let keep = if cache.shards.iter().any(|shard| shard.touched.swap(0, Ordering::Relaxed) != 0) {
-            cache.tunables.get(Tunable::MinPartial)
-        } else {
-            0
-        };
-        self.release_empty(cache, keep);
+        let touched = cache.shards.iter().any(|shard| shard.touched.swap(0, Ordering::Relaxed) != 0);
+        self.release_empty(cache, if touched { cache.tunables.get(Tunable::MinPartial) } else { 0 });
+    }
+
+    /// Takes the cache's sheaves out of the CPUs' queues and dissolves them, unless the cache has been destroyed.
+    fn drain(&self, cache: &Cache, which: Idle) {
+        let slot = cache.slot();
+        self.percpu.drain_and(
+            slot,
+            which,
+            || self.cache(slot.index()).is_some_and(|now| core::ptr::eq(now, cache)),
+            |sheaf| self.dissolve(cache, sheaf),
+            |_| None,
+        );
     }
 
     /// Releases entirely free slabs of each shard until it has no more than `keep` partial ones.
     pub(crate) fn release_empty(&self, cache: &Cache, keep: u32) {
         for shard in cache.shards {
-            // One at a time: destructors run without the lock. Each round starts at the front, where the list may have changed.
-            loop {
-                let mut list = shard.lock();
-                if list.len() <= keep {
-                    break;
+            let mut empty = PageList::new();
+            let mut list = shard.lock();
+            let mut next = list.first();
+            while let Some(page) = next.filter(|_| list.len() > keep) {
+                // SAFETY: it is on the locked list.
+                next = unsafe { list.after(page) };
+                if self.unlist_if_empty(cache, &mut list, page) {
+                    // SAFETY: on no list now, and ours.
+                    unsafe { empty.push(page) };
                 }
-                let Some(page) = list.pages().find(|page| self.is_empty(cache, page)) else {
-                    break;
-                };
-                if !self.unlist_if_empty(cache, &mut list, page) {
-                    break;
-                }
-                drop(list);
+            }
+            drop(list);
+            // Destructors run here, where no lock is held.
+            while let Some(page) = empty.first() {
+                // SAFETY: it is on this list, which nobody else knows.
+                unsafe { empty.remove(page) };
                 self.release(cache, page);
             }
         }
-    }
-
-    fn is_empty(&self, cache: &Cache, page: &Page) -> bool {
-        // SAFETY: a listed page starts a slab of this cache, and its list is locked.
-        unsafe { Slab::new(page, &cache.geometry) }.is_empty()
     }
 
     /// Takes every sheaf out of the depots, during a drain.
@@ -158,7 +187,7 @@ impl Slubq {
     #[must_use]
     pub fn live_objects(&self, cache: &Cache) -> usize {
         let info = self.cache_info(cache);
-        info.objects - info.free - info.queued - info.shared
+        info.objects.saturating_sub(info.free + info.queued + info.shared)
     }
 }
 
@@ -167,7 +196,7 @@ fn sort(list: &mut PageList, cache: &Cache) {
     let mut grades = [const { PageList::new() }; GRADES];
     while let Some(page) = list.first() {
         // SAFETY: a listed page starts a slab of this cache.
-        let free = unsafe { Slab::new(page, &cache.geometry) }.state().free() as usize;
+        let free = unsafe { Slab::new(page, &cache.geometry) }.state().free().max(0) as usize;
         let grade = (free * GRADES / (cache.geometry.objects as usize + 1)).min(GRADES - 1);
         // SAFETY: it is on `list`, then on none.
         unsafe {

@@ -11,7 +11,7 @@ use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::{MAX_SLOTS, PAGE_SIZE};
 use kmem_base::knobs::Knob;
 use kmem_base::percpu::{Idle, Slot};
-use kmem_base::sync::{AtomicU32, Ordering};
+use kmem_base::sync::{AtomicU32, Ordering, relax};
 
 /// Which slots are taken.
 #[derive(Debug)]
@@ -110,8 +110,6 @@ impl core::error::Error for TuneError {}
 impl Slubq {
     /// Creates a cache. Unless it has a constructor or a flag forbids it, it shares the slabs of an equal one, a general cache included.
     ///
-    /// The constructor and destructor must be safe to call, with the spec's context, from any thread for as long as the cache lives.
-    ///
     /// # Errors
     /// See [`CreateError`].
     #[doc(alias = "kmem_cache_create")]
@@ -141,11 +139,10 @@ impl Slubq {
             let class = Class::of(stride);
             // An object's alignment is what divides its size.
             if class.size() == stride {
-                let cache = self.general(class)?;
-                cache.users.fetch_add(1, Ordering::Relaxed);
-                return Some(cache);
+                return self.general(class);
             }
         }
+        // Users come and go under this lock, so that none joins a cache that is being destroyed.
         let _registry = self.registry.lock();
         let equal = |cache: &&Cache| {
             let plain = cache.constructor.is_none() && cache.destructor.is_none() && !cache.flags.has(Flags::NO_MERGE);
@@ -226,30 +223,65 @@ impl Slubq {
         Some(unsafe { core::slice::from_raw_parts(place.as_ptr(), count) })
     }
 
-    /// Destroys a cache: its queues are drained, its slabs go back. A shared cache only loses a user.
+    /// Destroys a cache: its queues are drained, its slabs go back. A shared cache only loses a user; a general cache stays.
     ///
     /// # Errors
     /// [`Busy`] if objects are in use; the cache is then as before.
+    ///
+    /// # Safety
+    /// The caller is one of the cache's users, and uses it no more if this succeeds. (A late use is noticed as long as the cache's slot
+    /// has not been used again.)
     #[doc(alias = "kmem_cache_destroy")]
-    pub fn destroy(&self, cache: &'static Cache) -> Result<(), Busy> {
-        self.must_live(cache, core::ptr::from_ref(cache).addr());
-        if cache.slot().index() < CLASSES || cache.users.fetch_sub(1, Ordering::AcqRel) > 1 {
+    pub unsafe fn destroy(&self, cache: &'static Cache) -> Result<(), Busy> {
+        if cache.slot().index() < CLASSES || !self.leave(cache) {
             return Ok(());
         }
         // Without queues from here on, so that every object comes back to its slab.
         let drained = self.reshape(cache, 0);
         self.release_empty(cache, 0);
-        let live = if drained { self.live_objects(cache) } else { cache.geometry.objects as usize };
+        let live = if drained { self.settled_objects(cache) } else { cache.geometry.objects as usize };
         if live > 0 {
-            cache.users.fetch_add(1, Ordering::AcqRel);
+            let _registry = self.registry.lock();
+            cache.users.store(1, Ordering::Relaxed);
+            cache.life.store(Life::Live as u32, Ordering::Release);
             self.reshape(cache, cache.tunables.get(Tunable::CpuQueueSize));
             return Err(Busy { live });
         }
         let mut registry = self.registry.lock();
         cache.life.store(Life::Dead as u32, Ordering::Release);
-        self.caches[cache.slot().index()].store(core::ptr::null_mut(), Ordering::Release);
+        // Not while somebody drains what was this cache's slot.
+        self.percpu.undrained(|| self.caches[cache.slot().index()].store(core::ptr::null_mut(), Ordering::Release));
         registry.retire(cache.slot().index());
         Ok(())
+    }
+
+    /// Takes a user away from the cache; true if that was the last one, and nobody can join any more.
+    fn leave(&self, cache: &Cache) -> bool {
+        let _registry = self.registry.lock();
+        self.must_live(cache, core::ptr::from_ref(cache).addr());
+        let last = cache.users.fetch_sub(1, Ordering::Relaxed) == 1;
+        if last {
+            cache.life.store(Life::Dying as u32, Ordering::Release);
+        }
+        last
+    }
+
+    /// Objects in use, once those are back that another thread is just bringing from a queue to their slab.
+    fn settled_objects(&self, cache: &Cache) -> usize {
+        const ROUNDS: usize = 64;
+        let mut round = 0;
+        for _ in 0..ROUNDS {
+            if self.live_objects(cache) == 0 && cache.slabs() == 0 {
+                return 0;
+            }
+            if self.decaying.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            relax(&mut round);
+            self.release_empty(cache, 0);
+        }
+        self.release_empty(cache, 0);
+        self.live_objects(cache)
     }
 
     /// Sets a tunable while everybody goes on. A new queue size takes effect at once: what the old queues hold goes to the slabs.
@@ -257,6 +289,7 @@ impl Slubq {
     /// # Errors
     /// See [`TuneError`].
     pub fn tune(&self, cache: &Cache, tunable: Tunable, value: u32) -> Result<(), TuneError> {
+        self.must_live(cache, value as usize);
         let queue = cache.tunables.get(Tunable::CpuQueueSize);
         if !tunable.accepts(value, queue) {
             return Err(TuneError::Value);
@@ -276,6 +309,7 @@ impl Slubq {
         self.percpu.drain_and(
             cache.slot(),
             Idle::Any,
+            || true,
             |sheaf| self.dissolve(cache, sheaf),
             |old| {
                 self.empty_depots(cache, old);
@@ -294,7 +328,8 @@ impl AllZero for Depot {}
 fn name_bytes(name: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     // The last byte stays 0.
-    bytes.iter_mut().take(31).zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    let len = (0..bytes.len()).rev().find(|len| *len <= name.len() && name.is_char_boundary(*len)).unwrap_or(0);
+    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
     bytes
 }
 

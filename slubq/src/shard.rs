@@ -70,6 +70,13 @@ pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
     partial
 }
 
+/// Takes the mark of a slab away that this thread has marked; returns its home shard's list, locked.
+pub(crate) fn unmark<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
+    let (_, partial) = lock_home(shards, slab.page());
+    slab.unmark();
+    partial
+}
+
 /// Takes `slab` off its locked list if it is entirely free; then it is the caller's.
 pub(crate) fn unlist_if_empty(partial: &mut PageList, slab: &Slab<'_>) -> bool {
     if !slab.is_empty() {

@@ -4,16 +4,18 @@
 //! the page descriptor. Taking happens under the lock of the slab's shard, or while the slab is nobody else's; freeing takes no lock:
 //!
 //! ```text
-//! put:  state.free += k        then   bits |= mask
-//! take: bits &= !mask          then   state.free -= k
+//! put:  bits |= mask, summary |= bit     then, last,  state.free += k
+//! take: bits &= !mask, summary &= !bit   then         state.free -= k
 //! ```
 //!
-//! So `free` is never less than the number of bits set (invariant I2), and the three transitions each have one actor:
+//! So `free` counts the puts that are over, never more than the bits that are set (I2); it is negative for a moment when a take was
+//! quicker than the puts that it took from. The three transitions each have one actor:
 //!
-//! * `put` that finds `{free: 0, unlisted}` is the one that must list the slab (I3): until it does, nobody can take from it;
-//! * `take` that leaves `{free: 0, listed}` unlists it, by a compare-and-swap that fails if a `put` came in between;
-//! * a slab is released only when it is listed, `free` says that all objects are free, and all bits are set (I4): a `put` that has
-//!   counted but not yet set its bits keeps the slab alive, and one that has set them does not touch it again.
+//! * the put that brings `free` of an unlisted slab above 0 is the one that must list it (I3): until it does, nobody can take from it;
+//! * the take that leaves `{free: 0, listed}` unlists it, by a compare-and-swap that fails if a put came in between;
+//! * a slab is released only when it is listed, `free` says that the puts of all its objects are over, and it is not marked (I4). Counting
+//!   is the last that a put does to a slab, so that nobody touches it afterwards. The put that brings `free` to all objects marks it, so
+//!   that it cannot be released, and its pages become something else, before that thread has had its look at it.
 //!
 //! Objects that sit in a queue are in use as far as the slab knows: their bits are clear.
 
@@ -27,24 +29,27 @@ use kmem_base::sync::{AtomicU64, Ordering};
 ///
 /// | bits | field | meaning |
 /// |---|---|---|
-/// | 0..31 | free | free objects, those being put back included |
-/// | 31 | listed | on the partial list of its home shard |
+/// | 0 | listed | on the partial list of its home shard |
+/// | 1 | marked | a put is about to see whether the slab can be released |
+/// | 2..32 | free | objects whose puts are over, less those taken; signed |
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State(u32);
 
 impl State {
-    const LISTED: u32 = 1 << 31;
+    const LISTED: u32 = 1;
+    const MARKED: u32 = 2;
+    const ONE: u32 = 4;
 
     /// A slab on no list with `free` free objects.
     #[must_use]
     pub const fn unlisted(free: u32) -> Self {
-        Self(free)
+        Self(free * Self::ONE)
     }
 
-    /// Free objects.
+    /// Free objects; negative while a take is ahead of the puts that it took from.
     #[must_use]
-    pub const fn free(self) -> u32 {
-        self.0 & !Self::LISTED
+    pub const fn free(self) -> i32 {
+        self.0 as i32 >> 2
     }
 
     /// True if on its shard's partial list.
@@ -58,6 +63,25 @@ impl State {
     pub const fn listed(self) -> Self {
         Self(self.0 | Self::LISTED)
     }
+
+    /// With `count` fewer free objects.
+    #[must_use]
+    const fn take(self, count: u32) -> Self {
+        Self(self.0.wrapping_sub(count * Self::ONE))
+    }
+
+    /// With `count` more free objects, of `objects` in all, and what the thread that put them back must do.
+    #[must_use]
+    const fn put(self, count: u32, objects: u32) -> (Self, Duty) {
+        let new = Self(self.0.wrapping_add(count * Self::ONE));
+        if !self.is_listed() && self.free() <= 0 && new.free() > 0 {
+            (new, Duty::List)
+        } else if self.0 & (Self::LISTED | Self::MARKED) == Self::LISTED && new.free() == objects as i32 {
+            (Self(new.0 | Self::MARKED), Duty::Reconsider)
+        } else {
+            (new, Duty::None)
+        }
+    }
 }
 
 /// What the thread that put objects back must do.
@@ -67,7 +91,7 @@ pub enum Duty {
     None,
     /// List the slab: it was full and on no list.
     List,
-    /// See whether the slab can be released: all its objects are free, or will be in a moment.
+    /// See whether the slab can be released: all its objects were free. It is marked, and stays a slab until the mark is gone.
     Reconsider,
 }
 
@@ -132,9 +156,8 @@ impl<'a> Slab<'a> {
     /// nobody else's.
     pub fn take(&self, out: &mut [*mut u8]) -> (usize, State) {
         let taken = if self.geometry.has_summary() { self.take_by_summary(out) } else { self.take_inline(out) };
-        // Release: the bits were cleared before they are no longer counted.
-        let old = self.page.state.fetch_sub(taken as u32, Ordering::AcqRel);
-        (taken, State(old - taken as u32))
+        let old = State(self.page.state.fetch_sub(taken as u32 * State::ONE, Ordering::AcqRel));
+        (taken, old.take(taken as u32))
     }
 
     fn take_inline(&self, out: &mut [*mut u8]) -> usize {
@@ -222,14 +245,11 @@ impl<'a> Slab<'a> {
     }
 
     /// Puts `objects` back, all of this slab. Returns what is to be done about the slab, which may be gone as soon as this returns
-    /// [`Duty::None`] or [`Duty::Reconsider`].
+    /// [`Duty::None`].
     ///
     /// # Errors
     /// [`Fault::Misaligned`] or [`Fault::DoubleFree`] and the object; the slab is then in no state to go on with.
     pub fn put(&self, objects: &[*mut u8]) -> Result<Duty, (Fault, *mut u8)> {
-        let count = objects.len() as u32;
-        // AcqRel: whoever finds the slab entirely free sees what was done before.
-        let old = State(self.page.state.fetch_add(count, Ordering::AcqRel));
         let (mut index, mut mask) = (usize::MAX, 0_u64);
         for &object in objects {
             let number = self.geometry.index(object.addr() - self.page.address()).ok_or((Fault::Misaligned, object))? as usize;
@@ -244,13 +264,25 @@ impl<'a> Slab<'a> {
             mask |= bit;
         }
         self.set(index, mask, objects.last().copied().unwrap_or(core::ptr::null_mut()))?;
-        Ok(if old.free() == 0 && !old.is_listed() {
-            Duty::List
-        } else if old.free() + count == self.geometry.objects {
-            Duty::Reconsider
-        } else {
-            Duty::None
-        })
+        Ok(self.count(objects.len() as u32))
+    }
+
+    /// The last touch of a put.
+    fn count(&self, count: u32) -> Duty {
+        let mut old = self.page.state.load(Ordering::Relaxed);
+        loop {
+            let (new, duty) = State(old).put(count, self.geometry.objects);
+            // AcqRel: whoever finds the slab entirely free sees what was done before.
+            match self.page.state.compare_exchange_weak(old, new.0, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return duty,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Takes the mark of [`Duty::Reconsider`] away; the caller holds the shard's lock.
+    pub fn unmark(&self) {
+        self.page.state.fetch_and(!State::MARKED, Ordering::AcqRel);
     }
 
     #[inline]
@@ -286,10 +318,10 @@ impl<'a> Slab<'a> {
         self.page.state.compare_exchange(full.listed().0, full.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// True if every object is free and nobody is about to set a bit (I4). The caller holds the shard's lock.
+    /// True if every object is free, no put is under way, and none is about to look (I4). The caller holds the shard's lock.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.state() == State::unlisted(self.geometry.objects).listed() && self.bits_set() == self.geometry.objects
+        self.state() == State::unlisted(self.geometry.objects).listed()
     }
 
     /// Bits set: free objects that a `take` could have now. Acquire, as for a taker.
@@ -309,7 +341,7 @@ impl<'a> Slab<'a> {
     pub fn check(&self) -> bool {
         let summary = |index: usize| (self.page.bits[index / 64].load(Ordering::Relaxed) >> (index % 64)) & 1 == 1;
         let words = 0..self.geometry.words() as usize;
-        self.state().free() == self.bits_set()
+        self.state().free() == self.bits_set() as i32
             && (!self.geometry.has_summary()
                 || words.into_iter().all(|index| summary(index) || self.word(index).load(Ordering::Relaxed) == 0))
     }

@@ -30,7 +30,10 @@ pub struct Slubq {
     pub(crate) nodes: AtomicU32,
     /// When the next decay pass is due, in milliseconds of the coarse clock.
     pub(crate) due: AtomicU64,
-    pub(crate) decay: Lock<(), { Rank::Decay.of() }>,
+    /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
+    pub(crate) decaying: AtomicU32,
+    /// Slot at which the next pass starts to drain.
+    pub(crate) drained: AtomicU32,
 }
 
 impl Slubq {
@@ -49,7 +52,8 @@ impl Slubq {
             shards: AtomicU32::new(0),
             nodes: AtomicU32::new(0),
             due: AtomicU64::new(0),
-            decay: Lock::new(()),
+            decaying: AtomicU32::new(0),
+            drained: AtomicU32::new(0),
         }
     }
 

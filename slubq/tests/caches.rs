@@ -19,7 +19,7 @@ fn plain() -> Heap {
 }
 
 fn alone(name: &str, size: usize) -> Spec<'_> {
-    Spec { flags: Flags::NO_MERGE, ..Spec::new(name, size, 8) }
+    Spec::new(name, size, 8).with(Flags::NO_MERGE)
 }
 
 #[derive(Default)]
@@ -53,12 +53,9 @@ fn constructors_run_once_per_object_and_destructors_as_often() {
     for (name, settings) in configurations() {
         let heap = Heap::new(&settings);
         let tally: &'static Tally = Box::leak(Box::default());
-        let spec = Spec {
-            constructor: Some(construct),
-            destructor: Some(destruct),
-            context: std::ptr::from_ref(tally).cast_mut().cast(),
-            ..Spec::new("made", 200, 8)
-        };
+        let context = std::ptr::from_ref(tally).cast_mut().cast();
+        // SAFETY: the tally is leaked, and atomic.
+        let spec = unsafe { Spec::new("made", 200, 8).constructed(Some(construct), Some(destruct), context) };
         let cache = heap.cache(&spec);
         for _ in 0..3 {
             let objects: Vec<_> = (0..2000).map(|_| heap.slubq.alloc_object(cache)).collect();
@@ -74,7 +71,7 @@ fn constructors_run_once_per_object_and_destructors_as_often() {
         let made = tally.made.load(Ordering::Relaxed);
         assert!((2000..6000).contains(&made) || settings != Settings::new().with(Knob::ArenaMb, 1024), "{name}: {made}");
         heap.slubq.check().unwrap();
-        heap.slubq.destroy(cache).unwrap();
+        heap.destroy(cache).unwrap();
         assert_eq!(tally.made.load(Ordering::Relaxed), tally.gone.load(Ordering::Relaxed), "{name}");
     }
 }
@@ -93,7 +90,8 @@ fn a_constructor_that_unwinds_loses_nothing() {
     let heap = plain();
     let tally: &'static Tally = Box::leak(Box::default());
     let context = std::ptr::from_ref(tally).cast_mut().cast();
-    let spec = Spec { constructor: Some(third_fails), destructor: Some(destruct), context, ..Spec::new("unwinds", 64, 8) };
+    // SAFETY: the tally is leaked, and atomic.
+    let spec = unsafe { Spec::new("unwinds", 64, 8).constructed(Some(third_fails), Some(destruct), context) };
     let cache = heap.cache(&spec);
     let used = heap.slubq.page_stats().used;
     let failed = std::panic::catch_unwind(|| heap.slubq.alloc_object(cache));
@@ -109,6 +107,83 @@ fn a_constructor_that_unwinds_loses_nothing() {
 }
 
 #[test]
+fn a_constructor_that_unwinds_late_loses_nothing_either() {
+    /// # Safety
+    /// `context` is a `Tally`.
+    unsafe fn later_slabs_fail(object: *mut u8, context: *mut ()) {
+        // SAFETY: the caller's.
+        let made = unsafe { (*context.cast::<Tally>()).made.load(Ordering::Relaxed) };
+        assert!(made < 64, "no second slab");
+        // SAFETY: the caller's.
+        unsafe { construct(object, context) };
+    }
+    let heap = plain();
+    let tally: &'static Tally = Box::leak(Box::default());
+    let context = std::ptr::from_ref(tally).cast_mut().cast();
+    // SAFETY: the tally is leaked, and atomic.
+    let spec = unsafe { Spec::new("unwinds late", 1024, 8).constructed(Some(later_slabs_fail), Some(destruct), context) };
+    let cache = heap.cache(&spec);
+    let mut objects = Vec::new();
+    while let Ok(object) = std::panic::catch_unwind(|| heap.slubq.alloc_object(cache)) {
+        objects.push(object);
+    }
+    assert_eq!(objects.len(), 64);
+    let mut bulk = vec![std::ptr::null_mut(); 100];
+    // SAFETY: allocated above.
+    objects.drain(..50).for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| heap.slubq.alloc_bulk(cache, &mut bulk)));
+    assert!(unwound.is_err());
+    // SAFETY: allocated above.
+    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    heap.slubq.check().unwrap();
+    heap.destroy(cache).unwrap();
+}
+
+#[test]
+fn a_destructor_that_unwinds_frees_its_slab_all_the_same() {
+    /// # Safety
+    /// None.
+    unsafe fn fails(_object: *mut u8, context: *mut ()) {
+        // SAFETY: the caller's context is a `Tally`.
+        let gone = unsafe { (*context.cast::<Tally>()).gone.fetch_add(1, Ordering::Relaxed) };
+        assert!(gone != 3, "the fourth object cannot go");
+    }
+    let heap = plain();
+    let tally: &'static Tally = Box::leak(Box::default());
+    let context = std::ptr::from_ref(tally).cast_mut().cast();
+    // SAFETY: the tally is leaked, and atomic.
+    let spec = unsafe { Spec::new("stays", 1024, 8).constructed(None, Some(fails), context) };
+    let cache = heap.cache(&spec);
+    let object = heap.slubq.alloc_object(cache);
+    // SAFETY: allocated above.
+    unsafe { heap.slubq.free_object(cache, object) };
+    assert!(std::panic::catch_unwind(|| heap.slubq.shrink(cache)).is_err());
+    assert_eq!(tally.gone.load(Ordering::Relaxed), 64);
+    heap.slubq.check().unwrap();
+    heap.destroy(cache).unwrap();
+}
+
+#[test]
+fn caches_come_and_go_in_many_threads() {
+    let heap = plain();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let cache = heap.cache(&Spec::new("shared", 1000, 8));
+                    let object = heap.slubq.alloc_object(cache);
+                    // SAFETY: allocated above.
+                    unsafe { heap.slubq.free_object(cache, object) };
+                    // One that another thread is just joining, or trimming, may stay.
+                    let _ = heap.destroy(cache);
+                }
+            });
+        }
+    });
+    heap.slubq.check().unwrap();
+}
+
+#[test]
 fn equal_caches_share_slabs_unless_asked_not_to() {
     let heap = plain();
     let odd = 1000;
@@ -118,9 +193,9 @@ fn equal_caches_share_slabs_unless_asked_not_to() {
     assert!(!std::ptr::eq(a, own));
     let general = heap.cache(&Spec::new("c", 64, 8));
     assert_eq!(general.name(), "kmalloc-64");
-    let aligned = heap.cache(&Spec { flags: Flags::HWCACHE_ALIGN, ..Spec::new("line", 72, 8) });
+    let aligned = heap.cache(&Spec::new("line", 72, 8).with(Flags::HWCACHE_ALIGN));
     assert_eq!(aligned.geometry().size, 128);
-    heap.slubq.destroy(a).unwrap();
+    heap.destroy(a).unwrap();
     let object = heap.slubq.alloc_object(b);
     assert!(!object.is_null(), "the other user still has it");
     // SAFETY: allocated above.
@@ -136,7 +211,7 @@ fn a_cache_in_use_is_not_destroyed() {
     let heap = plain();
     let cache = heap.cache(&alone("busy", 100));
     let objects: Vec<_> = (0..500).map(|_| heap.slubq.alloc_object(cache)).collect();
-    assert_eq!(heap.slubq.destroy(cache), Err(Busy { live: 500 }));
+    assert_eq!(heap.destroy(cache), Err(Busy { live: 500 }));
     for (freed, &object) in objects.iter().enumerate() {
         // SAFETY: allocated above.
         unsafe { heap.slubq.free_object(cache, object) };
@@ -146,7 +221,7 @@ fn a_cache_in_use_is_not_destroyed() {
     assert!(!again.is_null(), "it goes on as before");
     // SAFETY: allocated above.
     unsafe { heap.slubq.free_object(cache, again) };
-    heap.slubq.destroy(cache).unwrap();
+    heap.destroy(cache).unwrap();
     heap.slubq.check().unwrap();
 }
 
@@ -160,7 +235,7 @@ fn impossible_caches_are_refused() {
     let caches: Vec<_> = std::iter::from_fn(|| heap.slubq.create(&spec).ok()).collect();
     assert_eq!(heap.slubq.create(&spec).err(), Some(CreateError::TooMany));
     assert!(caches.len() > 900);
-    heap.slubq.destroy(caches[3]).unwrap();
+    heap.destroy(caches[3]).unwrap();
     let last = heap.slubq.create(&spec).unwrap();
     let object = heap.slubq.alloc_object(last);
     assert!(!object.is_null());
@@ -173,7 +248,7 @@ fn objects_are_as_aligned_as_asked() {
     let heap = plain();
     for shift in 3..=16 {
         let align = 1 << shift;
-        let cache = heap.cache(&Spec { flags: Flags::NO_MERGE, ..Spec::new("aligned", 24, align) });
+        let cache = heap.cache(&Spec::new("aligned", 24, align).with(Flags::NO_MERGE));
         let objects: HashSet<_> = (0..100).map(|_| heap.slubq.alloc_object(cache)).collect();
         assert_eq!(objects.len(), 100);
         for object in objects {
@@ -221,7 +296,7 @@ fn object_caches_of_all_sizes_under_the_oracle() {
             run_or_panic(&subject, &kmem_testkit::ops(size as u64, 3000, Profile::Fixed));
             assert_eq!(heap.slubq.live_objects(cache), 0);
             drop(subject);
-            heap.slubq.destroy(cache).unwrap();
+            heap.destroy(cache).unwrap();
         }
     }
 }
@@ -248,7 +323,7 @@ fn queues_are_resized_under_load_and_nothing_is_lost_or_doubled() {
             done.store(true, Ordering::Relaxed);
         });
         assert_eq!(heap.slubq.live_objects(cache), 0);
-        heap.slubq.destroy(cache).unwrap();
+        heap.destroy(cache).unwrap();
     }
 }
 
@@ -270,7 +345,7 @@ fn tunables_take_what_makes_sense() {
     for tunable in Tunable::ALL {
         assert_eq!(Tunable::named(tunable.name()), Some(tunable));
     }
-    let lowmem = heap.cache(&Spec { flags: Flags::NO_MERGE | Flags::LOWMEM, ..Spec::new("low", 100, 8) });
+    let lowmem = heap.cache(&Spec::new("low", 100, 8).with(Flags::NO_MERGE | Flags::LOWMEM));
     assert_eq!(lowmem.tunable(Tunable::CpuQueueSize), 5);
     assert_eq!(lowmem.tunable(Tunable::SharedQueueSize), 0);
     assert_eq!(lowmem.tunable(Tunable::MinPartial), 0);
@@ -310,7 +385,7 @@ fn reservations_hold_what_they_promise() {
     }
     assert!(heap.slubq.reserve(cache, 0).is_none());
     assert!(heap.slubq.reserve(cache, 5001).is_none());
-    heap.slubq.destroy(cache).unwrap();
+    heap.destroy(cache).unwrap();
 }
 
 #[test]
@@ -365,7 +440,7 @@ fn shrinking_releases_empty_slabs_and_sorts_the_rest() {
     kept.push(next);
     // SAFETY: allocated above.
     kept.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
-    heap.slubq.destroy(cache).unwrap();
+    heap.destroy(cache).unwrap();
 }
 
 #[test]
@@ -412,10 +487,11 @@ fn slabs_tell_who_must_do_what() {
     let (taken, left) = slab.take(&mut objects);
     assert_eq!((taken, left.free()), (64, 0));
     assert_eq!(slab.put(&objects[..1]), Ok(Duty::List));
-    assert_eq!(slab.put(&objects[1..2]), Ok(Duty::None));
-    assert_eq!(slab.put(&objects[2..]), Ok(Duty::Reconsider));
-    assert!(!slab.is_empty(), "not listed");
+    assert_eq!(slab.put(&objects[1..2]), Ok(Duty::None), "somebody else is about to list it");
     slab.mark_listed();
+    assert_eq!(slab.put(&objects[2..]), Ok(Duty::Reconsider));
+    assert!(!slab.is_empty(), "marked: not to be released by anybody else");
+    slab.unmark();
     assert!(slab.is_empty() && slab.check());
     assert_eq!(slab.put(&objects[5..6]), Err((Fault::DoubleFree, objects[5])));
 }

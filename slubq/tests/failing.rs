@@ -106,7 +106,7 @@ fn caches_and_reservations_fail_cleanly() {
     assert_eq!(heap.slubq.live_objects(cache), held.len() * 1000);
     drop(held);
     heap.slubq.check().unwrap();
-    heap.slubq.destroy(cache).unwrap();
+    heap.destroy(cache).unwrap();
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Pages {
         if size >= self.huge_threshold.load(Ordering::Relaxed) {
             return self.alloc_huge(size, align);
         }
-        let (Some(pages), align) = (pages_for(size), (align >> PAGE_SHIFT).max(1) as u32) else {
+        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from((align >> PAGE_SHIFT).max(1))) else {
             return null_mut();
         };
         let run = if zeroed { self.alloc_zeroed(pages, align, Kind::Large) } else { self.alloc(pages, align, Kind::Large) };
@@ -91,6 +91,7 @@ impl Pages {
             Kind::Large if pages_for(size) != Some(page.span()) => Fault::WrongSize,
             Kind::Large => return,
             Kind::Slab | Kind::Tail => Fault::WrongCache,
+            Kind::Free if self.is_used(block.addr()) => Fault::Misaligned,
             Kind::Free => Fault::DoubleFree,
             Kind::Meta => Fault::Foreign,
         };

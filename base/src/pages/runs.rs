@@ -78,7 +78,7 @@ impl Runs {
     pub(super) fn claim(&mut self, pages: &Fit) {
         if pages.start > self.top {
             self.free.set(self.top, pages.start);
-            self.lower_hints(self.top, pages.start);
+            self.lower_hints(self.free.run_start(self.top), pages.start);
         }
         self.free.clear(pages.start, self.top.min(pages.end));
         self.top = self.top.max(pages.end);

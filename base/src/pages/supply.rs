@@ -161,11 +161,15 @@ impl Pages {
     }
 
     fn claim(&self, pages: usize, align: usize) -> Option<(usize, Fit)> {
-        if pages == 0 || !self.charge(pages) {
+        if pages == 0 || pages.max(align) > ARENA_MAX_PAGES || !self.charge(pages) {
             return None;
         }
         let mut state = self.state.lock();
-        let found = self.claim_in(&mut state, pages, align).or_else(|| self.claim_in_new(&mut state, pages, align));
+        let found = self.claim_in(&mut state, pages, align).or_else(|| {
+            // A new arena is for want of address space. Where memory is refused, it would be refused there too.
+            let roomy = self.has_room(&state, pages, align);
+            if roomy { None } else { self.claim_in_new(&mut state, pages, align) }
+        });
         drop(state);
         if found.is_none() {
             self.used.fetch_sub(pages, Ordering::Relaxed);
@@ -184,6 +188,12 @@ impl Pages {
             }
         }
         (0..count).find_map(|arena| self.claim_above(state, arena, pages, align))
+    }
+
+    /// True if some arena has address space left for that many pages.
+    fn has_room(&self, state: &State, pages: usize, align: usize) -> bool {
+        let count = self.count.load(Ordering::Relaxed);
+        (0..count).any(|arena| state.runs[arena].above(pages, align).end <= self.arenas[arena].len())
     }
 
     fn claim_above(&self, state: &mut State, arena: usize, pages: usize, align: usize) -> Option<(usize, Fit)> {
@@ -283,6 +293,19 @@ impl Pages {
     pub(super) fn locate(&self, page: &Page) -> Option<(usize, usize)> {
         let count = self.count.load(Ordering::Acquire);
         (0..count).find_map(|arena| Some((arena, self.arenas[arena].index(page)?)))
+    }
+
+    /// True if the page that holds `address` is in use, be it inside a large block.
+    #[cold]
+    #[must_use]
+    pub fn is_used(&self, address: usize) -> bool {
+        let state = self.state.lock();
+        let count = self.count.load(Ordering::Acquire);
+        (0..count).any(|arena| {
+            let place = &self.arenas[arena];
+            let page = address.wrapping_sub(place.base()) >> PAGE_SHIFT;
+            place.page_at(address).is_some() && !state.runs[arena].page_is_free(page)
+        })
     }
 
     /// What the supply holds. Walks the free bitmaps.

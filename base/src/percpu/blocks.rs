@@ -46,6 +46,14 @@ impl Blocks {
         Some(unsafe { Sheaf::new(block, shape) })
     }
 
+    /// The same without waiting or asking for memory.
+    #[must_use]
+    pub fn get_nowait(&self, percpu: &PerCpu, shape: Shape) -> Option<Sheaf> {
+        let block = percpu.unchain(Place::Empties(shape.order_index()), 0);
+        // SAFETY: as in `get`.
+        (!block.is_null()).then(|| unsafe { Sheaf::new(block, shape) })
+    }
+
     /// Takes a sheaf's block back; its objects are elsewhere.
     pub fn put(&self, percpu: &PerCpu, sheaf: Sheaf) {
         let order = sheaf.shape().order_index();

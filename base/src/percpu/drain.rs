@@ -14,7 +14,7 @@ use super::table::{Place, Slot};
 use super::word::{Shape, Sheaf, Word};
 use super::{PerCpu, Row, rseq};
 use crate::config::SHEAF_ORDERS;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, relax};
 
 /// Which rows a drain is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,19 +32,23 @@ impl PerCpu {
     /// Takes the sheaves of `slot` out of every row that `which` selects and hands them to `sink`. False if running sequences cannot be
     /// interrupted: then nothing has happened.
     pub fn drain(&self, slot: Slot, which: Idle, sink: impl FnMut(Sheaf)) -> bool {
-        self.drain_and(slot, which, sink, |_| None)
+        self.drain_and(slot, which, || true, sink, |_| None)
     }
 
-    /// The same; then, while nothing can be installed yet, `settle` clears what else holds sheaves of the slot's shape, and says what
+    /// The same if the slot is `still` what the caller thinks it is, asked where no other drain runs; then, while nothing can be installed yet, `settle` clears what else holds sheaves of the slot's shape, and says what
     /// shape they have from now on.
     pub fn drain_and(
         &self,
         slot: Slot,
         which: Idle,
+        still: impl FnOnce() -> bool,
         mut sink: impl FnMut(Sheaf),
         settle: impl FnOnce(Shape) -> Option<Shape>,
     ) -> bool {
         let _one_at_a_time = self.drain.lock();
+        if !still() {
+            return false;
+        }
         let control = &self.table.controls[slot.index()];
         let packed = control.shape.load(Ordering::Relaxed);
         let shape = Shape { order: packed >> 16, cap: packed & 0xFFFF };
@@ -60,6 +64,12 @@ impl PerCpu {
         // Release pairs with the Acquire in `lease`: the new epoch comes with the new shape.
         control.epoch.fetch_add(1, Ordering::Release);
         interrupted
+    }
+
+    /// Calls `f` while no drain can run.
+    pub fn undrained<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _no_drain = self.drain.lock();
+        f()
     }
 
     fn interrupt(&self) -> bool {
@@ -108,8 +118,11 @@ impl PerCpu {
             if !taken || self.table.is_locked() {
                 return;
             }
-            // The barrier worked a moment ago, so it works now.
-            self.interrupt();
+            // It worked a moment ago; what is taken must not be used before it has worked again.
+            let mut round = 0;
+            while !self.interrupt() {
+                relax(&mut round);
+            }
         }
     }
 
@@ -163,7 +176,8 @@ impl PerCpu {
 
     fn reshape(&self, slot: Slot, shape: Shape) {
         let control = &self.table.controls[slot.index()];
-        control.shape.store(shape.order << 16 | shape.cap, Ordering::Relaxed);
+        // Release pairs with the Acquire in `lease`: who sees the new shape sees the odd epoch before it.
+        control.shape.store(shape.order << 16 | shape.cap, Ordering::Release);
         control.mask.store(if shape.cap == 0 { 0 } else { shape.mask() }, Ordering::Relaxed);
     }
 

@@ -242,11 +242,3 @@ impl Default for PerCpu {
         Self::new()
     }
 }
-
-/// Every CPU that this machine could have.
-#[must_use]
-pub fn possible_cpus() -> u32 {
-    // SAFETY: takes a number.
-    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    u32::try_from(cpus).unwrap_or(1).max(1)
-}

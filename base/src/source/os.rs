@@ -58,8 +58,10 @@ unsafe impl PageSource for OsSource {
     }
 
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
-        // SAFETY: the contents are dead. On private anonymous memory DONTNEED means zero from now on; on locked memory it fails.
-        unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 }
+        // SAFETY: the contents are dead.
+        let advised = unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_DONTNEED) == 0 };
+        // On Linux's private anonymous memory that means zero from now on (on locked memory it fails); elsewhere it is a hint.
+        cfg!(target_os = "linux") && advised
     }
 
     #[cfg(target_os = "linux")]

@@ -4,12 +4,8 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Rank {
-    /// Bringing the allocator up; held by the one thread that does so.
-    Boot = 1,
     /// The list of caches, and changes of a cache's tunables.
     Registry = 2,
-    /// A decay pass; only ever tried.
-    Decay = 3,
     /// Draining other CPUs' queues.
     Drain = 4,
     /// One shard's partial list of one cache.
@@ -26,7 +22,7 @@ pub enum Rank {
     Huge = 10,
 }
 
-#[cfg(all(debug_assertions, not(loom)))]
+#[cfg(all(debug_assertions, target_os = "linux", not(loom)))]
 mod checker {
     //! Which ranks each thread holds, without thread-local storage: a small open-addressed table keyed by the address of the
     //! thread's `errno`. A thread that finds no place goes unchecked.
@@ -78,7 +74,7 @@ mod checker {
     }
 }
 
-#[cfg(not(all(debug_assertions, not(loom))))]
+#[cfg(not(all(debug_assertions, target_os = "linux", not(loom))))]
 mod checker {
     #[inline(always)]
     pub(crate) fn verify(_rank: u8) {}

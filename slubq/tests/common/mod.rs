@@ -51,6 +51,12 @@ impl Heap {
         self.slubq.create(spec).unwrap()
     }
 
+    /// Destroys a cache that the test is done with.
+    pub(crate) fn destroy(&self, cache: &'static Cache) -> Result<(), kmem_slubq::Busy> {
+        // SAFETY: tests use a cache no more after this.
+        unsafe { self.slubq.destroy(cache) }
+    }
+
     fn alloc_large(&self, layout: Layout, zeroed: bool) -> *mut u8 {
         if !self.slubq.ready() {
             return std::ptr::null_mut();
