@@ -509,3 +509,61 @@ fn a_batch_ends_where_a_cache_line_does() {
         assert!(taken > 50 && (taken * size).is_multiple_of(64), "{taken} objects of {size}");
     }
 }
+
+#[test]
+fn decay_can_be_turned_off_and_on_again() {
+    let heap = plain();
+    let knobs = heap.slubq.knobs();
+    let set = |ms| {
+        knobs.set(Knob::DecayMs, ms).unwrap();
+        heap.slubq.apply_knobs();
+    };
+    let swing = |count: usize| {
+        let objects: Vec<_> = (0..count).map(|_| heap.slubq.alloc(kmem_base::classes::Class::of(256))).collect();
+        // SAFETY: allocated above.
+        objects.into_iter().for_each(|object| unsafe { heap.slubq.free(kmem_base::classes::Class::of(256), object) });
+    };
+    set(0);
+    swing(50_000);
+    let retained = heap.slubq.retained();
+    set(5);
+    for _ in 0..200 {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        swing(400);
+        let now = heap.slubq.retained();
+        if now.pages * 4 < retained.pages + retained.depots && now.depots == 0 {
+            return;
+        }
+    }
+    panic!("{retained:?} has become {:?}", heap.slubq.retained());
+}
+
+#[test]
+fn a_depot_gives_up_what_was_idle_and_no_more() {
+    let heap = Heap::new(&configurations()[0].1.with(Knob::StashKb, 0));
+    let cache = heap.cache(&alone("depot", 512));
+    let objects: Vec<_> = (0..63 * 20).map(|_| heap.slubq.alloc_object(cache)).collect();
+    // SAFETY: allocated above.
+    objects.iter().for_each(|&object| unsafe { heap.slubq.free_object(cache, object) });
+    let full = heap.slubq.cache_info(cache).shared / 63;
+    assert!(full > 8, "{full} sheaves");
+    heap.slubq.decay();
+    // Uses half of them, so that the other half was idle.
+    let used: Vec<_> = (0..63 * full / 2).map(|_| heap.slubq.alloc_object(cache)).collect();
+    // SAFETY: allocated above.
+    used.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    heap.slubq.decay();
+    let left = heap.slubq.cache_info(cache).shared / 63;
+    assert!(0 < left && left < full, "{left} of {full}");
+}
+
+#[test]
+fn a_cache_with_little_memory_keeps_nothing() {
+    let heap = plain();
+    let cache = heap.cache(&Spec::new("low", 100, 8).with(Flags::LOWMEM | Flags::NO_MERGE));
+    let objects: Vec<_> = (0..10_000).map(|_| heap.slubq.alloc_object(cache)).collect();
+    // SAFETY: allocated above.
+    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    let info = heap.slubq.cache_info(cache);
+    assert!(info.queued <= 6 * heap.slubq.percpu().cpus() as usize && info.shared == 0 && info.slabs <= 2, "{info:?}");
+}

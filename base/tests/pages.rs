@@ -1,0 +1,209 @@
+//! The page supply by itself: runs, alignment, zero pages, decay, large and huge blocks, failures.
+
+#![cfg(not(loom))]
+
+use kmem_base::config::PAGE_SIZE;
+use kmem_base::pages::{Grown, Kind, Pages, Run};
+use kmem_base::source::{Call, FaultySource, Plan};
+use kmem_testkit::SplitMix64;
+
+fn supply() -> (&'static Pages, &'static FaultySource) {
+    let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
+    let pages: &'static Pages = Box::leak(Box::new(Pages::new(source)));
+    pages.configure(64 << 20, 0, 8 << 20);
+    (pages, source)
+}
+
+fn free(pages: &Pages, run: Run) {
+    // SAFETY: tests free what they allocated, once.
+    unsafe { pages.free(run.page) };
+}
+
+fn bytes(run: &Run) -> &mut [u8] {
+    // SAFETY: the run is the test's, and as long as its descriptor says.
+    unsafe { std::slice::from_raw_parts_mut(run.address, run.page.span() as usize * PAGE_SIZE) }
+}
+
+#[test]
+fn random_runs_never_overlap_and_neighbours_merge() {
+    let (pages, _) = supply();
+    let mut random = SplitMix64::new(1);
+    let mut held: Vec<Run> = Vec::new();
+    for round in 0..4000 {
+        if random.percent(55) || held.is_empty() {
+            let (span, align) = (1 + random.below(40) as u32, 1 << random.below(6));
+            let run = pages.alloc(span, align, Kind::Large).unwrap();
+            assert!(run.address.addr().is_multiple_of(align as usize * PAGE_SIZE));
+            let range = run.address.addr()..run.address.addr() + span as usize * PAGE_SIZE;
+            for other in &held {
+                let end = other.address.addr() + other.page.span() as usize * PAGE_SIZE;
+                assert!(range.end <= other.address.addr() || end <= range.start, "two runs overlap");
+            }
+            assert!(!run.zeroed || bytes(&run).iter().step_by(512).all(|&byte| byte == 0));
+            bytes(&run)[0] = 1;
+            held.push(run);
+        } else {
+            free(pages, held.swap_remove(random.below(held.len())));
+        }
+        if round % 64 == 0 {
+            assert!(pages.check());
+        }
+    }
+    let top = held.iter().map(|run| run.address.addr()).max().unwrap();
+    held.drain(..).for_each(|run| free(pages, run));
+    assert!(pages.check());
+    // All has merged: a run of everything that was in use fits where it was.
+    let whole = pages.alloc(700, 1, Kind::Large).unwrap();
+    assert!(whole.address.addr() <= top);
+    free(pages, whole);
+}
+
+#[test]
+fn a_request_that_skips_pages_for_its_alignment_leaves_them_to_be_found() {
+    let (pages, _) = supply();
+    let runs: Vec<_> = (0..15).map(|_| pages.alloc(1, 1, Kind::Large).unwrap()).collect();
+    free(pages, runs[13]);
+    free(pages, runs[14]);
+    let aligned = pages.alloc(8, 32, Kind::Large).unwrap();
+    assert!(pages.check(), "no hint hides the run that grew");
+    let gap = pages.alloc(16, 1, Kind::Large).unwrap();
+    assert!(gap.address < aligned.address, "it is used before anything new is");
+    assert!(pages.check());
+}
+
+#[test]
+fn only_pages_that_may_be_dirty_are_cleared() {
+    let (pages, source) = supply();
+    let run = pages.alloc(8, 1, Kind::Large).unwrap();
+    assert!(run.zeroed, "fresh from the system");
+    bytes(&run)[3 * PAGE_SIZE..5 * PAGE_SIZE].fill(7);
+    free(pages, run);
+    let again = pages.alloc(8, 1, Kind::Large).unwrap();
+    assert!(!again.zeroed);
+    free(pages, again);
+    let cleared = pages.alloc_zeroed(8, 1, Kind::Large).unwrap();
+    assert!(cleared.zeroed && bytes(&cleared).iter().all(|&byte| byte == 0));
+    bytes(&cleared).fill(9);
+    free(pages, cleared);
+    // A purge that fails leaves them dirty, one that works zero.
+    source.plan(Plan::Kind(Call::Purge));
+    assert_eq!(pages.purge(true), 0);
+    source.plan(Plan::Never);
+    let dirty = pages.alloc(8, 1, Kind::Large).unwrap();
+    assert!(!dirty.zeroed && bytes(&dirty)[0] == 9);
+    free(pages, dirty);
+    assert_eq!(pages.purge(true), 8 * PAGE_SIZE);
+    let zero = pages.alloc(8, 1, Kind::Large).unwrap();
+    assert!(zero.zeroed && bytes(&zero).iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn free_pages_go_back_after_two_ticks_and_not_before() {
+    let (pages, _) = supply();
+    let run = pages.alloc(32, 1, Kind::Large).unwrap();
+    free(pages, run);
+    assert_eq!(pages.decay(), 0, "free since just now");
+    assert_eq!(pages.stats().retained, 32 * PAGE_SIZE);
+    let used = pages.alloc(4, 1, Kind::Large).unwrap();
+    assert_eq!(pages.decay(), 28 * PAGE_SIZE, "what was used again has another interval");
+    free(pages, used);
+    assert_eq!(pages.decay() + pages.decay(), 4 * PAGE_SIZE);
+    assert_eq!(pages.stats().retained, 0);
+}
+
+#[test]
+fn a_large_block_grows_and_shrinks_where_it_is() {
+    let (pages, _) = supply();
+    let block = pages.alloc_large(100_000, 8, false);
+    // SAFETY: the block is live, and its size what it was last changed to.
+    unsafe {
+        assert_eq!(pages.resize_large(block, 100_000, 5_000_000, 8), Grown::Done(block), "nothing is behind it");
+        block.add(4_999_999).write(1);
+        assert_eq!(pages.large_len(block), Some(5_000_000_usize.next_multiple_of(PAGE_SIZE)));
+        assert_eq!(pages.resize_large(block, 5_000_000, 70_000, 8), Grown::Done(block));
+        let next = pages.alloc_large(100_000, 8, false);
+        assert_eq!(next.addr(), block.addr() + 2 * PAGE_SIZE, "what it gave up is used again");
+        assert_eq!(pages.resize_large(block, 70_000, 200_000, 8), Grown::Copy, "now somebody is behind it");
+        pages.free_large(next, 100_000);
+        pages.free_large(block, 70_000);
+    }
+    assert!(pages.check());
+    assert_eq!(pages.stats().used, 0);
+}
+
+#[test]
+fn a_huge_block_grows_without_being_copied() {
+    let (pages, source) = supply();
+    let block = pages.alloc_large(9 << 20, 8, true);
+    // SAFETY: the block is live, and its size what it was last changed to.
+    unsafe {
+        block.add((9 << 20) - 1).write(5);
+        let Grown::Done(grown) = pages.resize_large(block, 9 << 20, 40 << 20, 8) else { panic!("copied") };
+        assert_eq!((grown.add((9 << 20) - 1).read(), grown.add((40 << 20) - 1).read()), (5, 0));
+        source.plan(Plan::Kind(Call::Remap));
+        assert_eq!(pages.resize_large(grown, 40 << 20, 80 << 20, 8), Grown::Copy, "unchanged if the system refuses");
+        source.plan(Plan::Never);
+        assert_eq!(grown.add((9 << 20) - 1).read(), 5);
+        pages.free_large(grown, 40 << 20);
+    }
+    assert!(pages.check());
+    assert_eq!(pages.stats().used, 0);
+}
+
+#[test]
+fn alignments_beyond_the_address_space_are_refused() {
+    let (pages, _) = supply();
+    for shift in 41..63 {
+        assert!(pages.alloc_large(1, 1 << shift, false).is_null(), "aligned to 2^{shift}");
+    }
+    let block = pages.alloc_large(1, 1 << 30, false);
+    assert!(!block.is_null() && block.addr().is_multiple_of(1 << 30));
+}
+
+#[test]
+fn refused_memory_reserves_no_further_address_space() {
+    let (pages, source) = supply();
+    let first = pages.alloc(1, 1, Kind::Large).unwrap();
+    let reserved = pages.stats().reserved;
+    source.plan(Plan::Kind(Call::Commit));
+    assert!((0..100).all(|_| pages.alloc(500, 1, Kind::Large).is_none()));
+    assert_eq!(pages.stats().reserved, reserved);
+    source.plan(Plan::Never);
+    free(pages, pages.alloc(500, 1, Kind::Large).unwrap());
+    free(pages, first);
+    assert!(pages.check());
+}
+
+#[test]
+fn more_arenas_are_added_when_one_is_full() {
+    let (pages, source) = supply();
+    let runs: Vec<_> = (0..40).map(|_| pages.alloc(128, 1, Kind::Large).unwrap()).collect();
+    assert!(pages.stats().reserved >= 40 * 128 * PAGE_SIZE);
+    for run in &runs {
+        let last = run.address.addr() + 128 * PAGE_SIZE - 1;
+        assert!(std::ptr::eq(pages.page_of(run.address.addr()).unwrap(), run.page));
+        assert!(pages.page_of(last).is_some() && pages.is_used(last));
+    }
+    source.plan(Plan::Kind(Call::Reserve));
+    assert!(pages.alloc(1 << 20, 1, Kind::Large).is_none());
+    assert!(pages.page_of(0).is_none() && pages.page_of(usize::MAX).is_none());
+    runs.into_iter().for_each(|run| free(pages, run));
+    assert!(pages.check());
+}
+
+#[test]
+fn the_limit_counts_huge_blocks_too() {
+    let (pages, _) = supply();
+    pages.configure(64 << 20, 20 << 20, 8 << 20);
+    let block = pages.alloc_large(16 << 20, 8, false);
+    assert!(!block.is_null());
+    assert!(pages.alloc_large(8 << 20, 8, false).is_null());
+    assert!(pages.alloc(100, 1, Kind::Large).is_none());
+    // SAFETY: the block is live, of that size.
+    unsafe {
+        assert_eq!(pages.resize_large(block, 16 << 20, 32 << 20, 8), Grown::Copy);
+        pages.free_large(block, 16 << 20);
+    }
+    assert_eq!(pages.stats().used, 0);
+    assert!(pages.stats().refused >= 3);
+}
