@@ -178,7 +178,7 @@ impl PerCpu {
         let control = &self.table.controls[slot.index()];
         // Release pairs with the Acquire in `lease`: who sees the new shape sees the odd epoch before it.
         control.shape.store(shape.order << 16 | shape.cap, Ordering::Release);
-        control.mask.store(if shape.cap == 0 { 0 } else { shape.mask() }, Ordering::Relaxed);
+        self.table.masks[slot.index()].store(if shape.cap == 0 { 0 } else { shape.mask() }, Ordering::Relaxed);
     }
 
     /// Objects that the queues of `slot` hold, at some moment around now. Exact when nothing runs.

@@ -2,7 +2,7 @@
 //!
 //! A thread tries the row of the CPU it is on, then a few others, so that it seldom waits for a preempted holder.
 
-use super::table::{Place, Table};
+use super::table::{Place, Slot, Table};
 use super::word::Word;
 use crate::config::SHEAF_MAX_ORDER;
 use crate::sync::{Ordering, relax};
@@ -83,8 +83,8 @@ impl<'a> Row<'a> {
     }
 
     /// As the sequence of that name.
-    pub(super) fn push(&self, place: Place, object: *mut u8) -> bool {
-        let (offset, mask) = (place.offset(), self.table.controls[place.control()].mask.load(Ordering::Relaxed));
+    pub(super) fn push(&self, slot: Slot, object: *mut u8) -> bool {
+        let (offset, mask) = (Place::Main(slot).offset(), self.table.masks[slot.index()].load(Ordering::Relaxed));
         let word = self.get(offset);
         if word & mask == 0 {
             return false;

@@ -99,7 +99,7 @@ impl PerCpu {
     #[inline(always)]
     #[must_use]
     pub fn pop(&self, slot: Slot) -> *mut u8 {
-        rseq::pop(&self.table, Place::Main(slot).offset())
+        rseq::pop(&self.table, slot)
     }
 
     /// Adds an object to this CPU's main sheaf. False if there is no room, or no restartable sequences: then ask
@@ -107,7 +107,7 @@ impl PerCpu {
     #[inline(always)]
     #[must_use]
     pub fn push(&self, slot: Slot, object: *mut u8) -> bool {
-        rseq::push(&self.table, Place::Main(slot).offset(), object)
+        rseq::push(&self.table, slot, object)
     }
 
     /// [`Self::pop`] where rows are locked; null elsewhere.
@@ -119,7 +119,7 @@ impl PerCpu {
     /// [`Self::push`] where rows are locked; false elsewhere.
     #[must_use]
     pub fn push_locked(&self, slot: Slot, object: *mut u8) -> bool {
-        self.table.is_locked() && Row::take(&self.table).push(Place::Main(slot), object)
+        self.table.is_locked() && Row::take(&self.table).push(slot, object)
     }
 
     /// Begins a slow path on `slot`.
@@ -159,8 +159,7 @@ impl PerCpu {
         if self.table.is_locked() {
             return Row::take(&self.table).swap_if(place, lease.epoch, old, new);
         }
-        let control = table::CONTROL + place.control() * 16;
-        rseq::swap_if(&self.table, place.offset(), control, lease.epoch, old.0, new.0)
+        rseq::swap_if(&self.table, place.offset(), table::epoch_offset(place), lease.epoch, old.0, new.0)
     }
 
     /// The base of every word.
@@ -196,7 +195,7 @@ impl PerCpu {
         let head = if self.table.is_locked() {
             Row::take(&self.table).unchain(place, epoch)
         } else {
-            rseq::unchain(&self.table, place.offset(), table::CONTROL + place.control() * 16, epoch)
+            rseq::unchain(&self.table, place.offset(), table::epoch_offset(place), epoch)
         };
         core::ptr::with_exposed_provenance_mut((head & !63) as usize)
     }

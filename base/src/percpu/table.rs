@@ -69,10 +69,8 @@ impl Place {
 
 /// What the sequences ask about a slot.
 #[derive(Debug)]
-#[repr(C, align(16))]
+#[repr(C)]
 pub(super) struct Control {
-    /// Mask of the slot's sheaves; 0 makes every push take the slow path.
-    pub(super) mask: AtomicU64,
     /// Even: sheaves may be installed. Changes when a drain begins and when it ends.
     pub(super) epoch: AtomicU32,
     /// `order << 16 | cap`.
@@ -89,23 +87,30 @@ pub(super) struct Table {
     cpus: AtomicU32,
     locked: AtomicU32,
     pad: [usize; 12],
+    /// Mask of each slot's sheaves; 0 makes every push take the slow path.
+    pub(super) masks: [AtomicU64; MAX_SLOTS],
     pub(super) controls: [Control; MAX_SLOTS + SHEAF_ORDERS],
 }
 
-/// Byte offset of the controls, for the sequences.
-pub(super) const CONTROL: usize = offset_of!(Table, controls);
+/// Byte offset of the masks, for the sequences.
+pub(super) const MASKS: usize = offset_of!(Table, masks);
+
+/// Byte offset of the epoch that governs `place`, for the sequences.
+pub(super) const fn epoch_offset(place: Place) -> usize {
+    offset_of!(Table, controls) + place.control() * size_of::<Control>()
+}
 
 /// The offsets that the sequences are written with.
 const _: () = {
     assert!(offset_of!(Table, base) == 0 && offset_of!(Table, cs) == 8);
     assert!(offset_of!(Table, id) == 16 && offset_of!(Table, cpus) == 24);
-    assert!(size_of::<Control>() == 16 && offset_of!(Control, mask) == 0 && offset_of!(Control, epoch) == 8);
+    assert!(offset_of!(Control, epoch) == 0);
     assert!(CPU_ROW_SHIFT == 16);
 };
 
 impl Table {
     pub(super) const fn new() -> Self {
-        const CONTROL: Control = Control { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) };
+        const CONTROL: Control = Control { epoch: AtomicU32::new(0), shape: AtomicU32::new(0) };
         Self {
             base: AtomicPtr::new(null_mut()),
             cs: AtomicUsize::new(0),
@@ -113,6 +118,7 @@ impl Table {
             cpus: AtomicU32::new(0),
             locked: AtomicU32::new(0),
             pad: [0; 12],
+            masks: [const { AtomicU64::new(0) }; MAX_SLOTS],
             controls: [const { CONTROL }; MAX_SLOTS + SHEAF_ORDERS],
         }
     }

@@ -1,17 +1,17 @@
 //! Where there are no restartable sequences: the fast paths do nothing, and everything goes through the locked rows.
 
-use super::super::table::Table;
+use super::super::table::{Slot, Table};
 use core::ptr::null_mut;
 
 /// Never has an object.
 #[inline(always)]
-pub(in crate::percpu) fn pop(_table: &Table, _off: usize) -> *mut u8 {
+pub(in crate::percpu) fn pop(_table: &Table, _slot: Slot) -> *mut u8 {
     null_mut()
 }
 
 /// Never has room.
 #[inline(always)]
-pub(in crate::percpu) fn push(_table: &Table, _off: usize, _object: *mut u8) -> bool {
+pub(in crate::percpu) fn push(_table: &Table, _slot: Slot, _object: *mut u8) -> bool {
     false
 }
 

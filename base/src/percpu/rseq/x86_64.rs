@@ -11,11 +11,11 @@
 //! `table` points to a [`super::super::Table`]; its offsets are part of the code, see `offsets` there. Queue words are addressed
 //! through one register without index, so that the processor forwards the last store to the next load.
 
-use super::super::table::{CONTROL, Table};
+use super::super::table::{MASKS, Slot, Table};
 use core::arch::asm;
 
 /// The head of every critical section: descriptor 771 of section 772..773 with abort handler 774, restart at 775. Arms the section
-/// and leaves the address of the row's word `{off}` in `{t}`. Jumps to `$none` if there are no restartable sequences or no row.
+/// and leaves the offset of the row in `{t}`. Jumps to `$none` if there are no restartable sequences or no row.
 macro_rules! enter {
     ($none:literal) => {
         concat!(
@@ -44,20 +44,20 @@ macro_rules! enter {
             $none,
             "\n",
             "shl {t}, 16\n",
-            "add {t}, {off}\n",
         )
     };
 }
 
-/// Takes the newest object of the queue word at `off`; null if it has none or there is no row.
+/// Takes the newest object of the main word of `slot`; null if it has none or there is no row.
 #[inline(always)]
-pub(in crate::percpu) fn pop(table: &Table, off: usize) -> *mut u8 {
+pub(in crate::percpu) fn pop(table: &Table, slot: Slot) -> *mut u8 {
     let object: *mut u8;
     // SAFETY: reads and writes queue words of the caller's own row, atomically with respect to it; see the module.
     unsafe {
         asm!(
             enter!("776f"),
             "mov {o}, [{table}]",
+            "lea {t}, [{t} + {slot} * 8]",
             "add {t}, {o}",
             "mov {v}, [{t}]",
             "mov {o}, [{o} + {v} - 8]",
@@ -71,7 +71,7 @@ pub(in crate::percpu) fn pop(table: &Table, off: usize) -> *mut u8 {
             "jmp 773b",
             ".popsection",
             table = in(reg) table,
-            off = in(reg) off,
+            slot = in(reg) slot.index(),
             t = out(reg) _,
             v = out(reg) _,
             o = out(reg) object,
@@ -81,30 +81,31 @@ pub(in crate::percpu) fn pop(table: &Table, off: usize) -> *mut u8 {
     object
 }
 
-/// Adds `object` to the queue word at `off`; false if the sheaf is full or there is none.
+/// Adds `object` to the main word of `slot`; false if the sheaf is full or there is none.
 #[inline(always)]
-pub(in crate::percpu) fn push(table: &Table, off: usize, object: *mut u8) -> bool {
+pub(in crate::percpu) fn push(table: &Table, slot: Slot, object: *mut u8) -> bool {
     // SAFETY: as for `pop`. The slot written is above the top, so that an aborted store is overwritten or ignored. The mask is read
     // inside the section: who changes it interrupts the section first.
     unsafe {
         asm!(
             enter!("{none}"),
             "mov {b}, [{table}]",
+            "lea {t}, [{t} + {slot} * 8]",
             "add {t}, {b}",
             "mov {v}, [{t}]",
-            "test [{table} + {off} * 2 + {control}], {v}",
+            "test [{table} + {slot} * 8 + {masks}], {v}",
             "jz {none}",
             "mov [{b} + {v}], {object}",
             "add {v}, 8",
             "mov [{t}], {v}",
             "773:",
             table = in(reg) table,
-            off = in(reg) off,
+            slot = in(reg) slot.index(),
             object = in(reg) object,
             t = out(reg) _,
             v = out(reg) _,
             b = out(reg) _,
-            control = const CONTROL,
+            masks = const MASKS,
             none = label { return false },
             options(nostack),
         );
@@ -112,15 +113,16 @@ pub(in crate::percpu) fn push(table: &Table, off: usize, object: *mut u8) -> boo
     true
 }
 
-/// Replaces the word at `off` by `new` if it is `old` and the slot at `control` is still in `epoch`.
+/// Replaces the word at `off` by `new` if it is `old` and the epoch at `control` is still `epoch`.
 #[inline]
 pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, epoch: u32, old: u64, new: u64) -> bool {
     // SAFETY: as for `pop`.
     unsafe {
         asm!(
             enter!("{none}"),
+            "add {t}, {off}",
             "add {t}, [{table}]",
-            "cmp [{table} + {control} + 8], {epoch:e}",
+            "cmp [{table} + {control}], {epoch:e}",
             "jne {none}",
             "cmp [{t}], {old}",
             "jne {none}",
@@ -142,7 +144,7 @@ pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, epoc
 }
 
 /// Takes the first block off the chain at `off`: the word becomes what the block's first eight bytes hold. Returns the old word, 0 if
-/// the chain is empty, the slot is no longer in `epoch`, or there is no row.
+/// the chain is empty, the epoch at `control` is no longer `epoch`, or there is no row.
 #[inline]
 pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, epoch: u32) -> u64 {
     let head: u64;
@@ -150,9 +152,10 @@ pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, epoc
     unsafe {
         asm!(
             enter!("776f"),
+            "add {t}, {off}",
             "add {t}, [{table}]",
             "xor {o:e}, {o:e}",
-            "cmp [{table} + {control} + 8], {epoch:e}",
+            "cmp [{table} + {control}], {epoch:e}",
             "jne 773f",
             "mov {o}, [{t}]",
             "test {o}, {o}",
