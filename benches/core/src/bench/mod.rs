@@ -1,0 +1,129 @@
+//! The benchmarks: one file each, and one table that lists them.
+
+mod churn;
+mod hackbench;
+mod larson;
+mod malloc_test;
+mod xmalloc;
+
+use std::time::Duration;
+
+use clap::{ArgMatches, Command};
+
+use crate::Result;
+use crate::params::Params;
+
+/// Every benchmark, in the order of `all`. A new one is a file and a line here.
+pub(crate) const BENCHES: &[&dyn Bench] =
+    &[&hackbench::Hackbench, &malloc_test::MallocTest, &churn::Churn, &larson::Larson, &xmalloc::Xmalloc];
+
+/// One benchmark: a set of rows, each run by every contestant in a process of its own.
+pub(crate) trait Bench: Sync {
+    /// Name of the sub-command.
+    fn name(&self) -> &'static str;
+
+    /// What it does, in one line.
+    fn about(&self) -> &'static str;
+
+    /// Adds the benchmark's own flags.
+    fn options(&self, command: Command) -> Command {
+        command
+    }
+
+    /// The rows to run.
+    fn rows(&self, flags: &ArgMatches, scale: Scale) -> Result<Vec<Row>>;
+
+    /// Runs one row in this process; the time is that of the part that counts.
+    fn run(&self, params: &Params) -> Result<Duration>;
+}
+
+/// One line of work: a name for the table and what the child needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) params: Params,
+}
+
+impl Row {
+    /// A row without parameters yet.
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), params: Params::default() }
+    }
+
+    /// Adds a parameter.
+    pub(crate) fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.params = self.params.with(name, value);
+        self
+    }
+}
+
+/// How much work a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// As good as none: proves that everything runs.
+    Tiny,
+    Quick,
+    Full,
+}
+
+impl Scale {
+    /// The figure for this scale.
+    pub(crate) fn pick<T>(self, tiny: T, quick: T, full: T) -> T {
+        match self {
+            Self::Tiny => tiny,
+            Self::Quick => quick,
+            Self::Full => full,
+        }
+    }
+}
+
+/// Finds a benchmark by its name.
+pub(crate) fn find(name: &str) -> Option<&'static dyn Bench> {
+    BENCHES.iter().copied().find(|bench| bench.name() == name)
+}
+
+/// The flags of a benchmark when none is given.
+pub(crate) fn default_flags(bench: &dyn Bench) -> ArgMatches {
+    let no_flags: [&str; 0] = [];
+    bench.options(Command::new(bench.name())).no_binary_name(true).get_matches_from(no_flags)
+}
+
+/// "1 thread", "2 threads".
+fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_every_benchmark_runs_on_threads() {
+        for bench in BENCHES {
+            for row in bench.rows(&default_flags(*bench), Scale::Tiny).unwrap() {
+                // fork() belongs in a process with one thread: tests/cli.rs runs those rows.
+                if row.params.get::<String>("kind").is_ok_and(|kind| kind == "processes") {
+                    continue;
+                }
+                bench.run(&row.params).unwrap_or_else(|error| panic!("{} {}: {error}", bench.name(), row.name));
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        for bench in BENCHES {
+            assert_eq!(find(bench.name()).unwrap().about(), bench.about());
+            let rows = bench.rows(&default_flags(*bench), Scale::Full).unwrap();
+            let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
+            assert_eq!(names.len(), rows.len(), "{}", bench.name());
+        }
+        assert!(find("no-such-benchmark").is_none());
+    }
+
+    #[test]
+    fn counts_agree_with_their_nouns() {
+        assert_eq!(count(1, "group"), "1 group");
+        assert_eq!(count(10, "group"), "10 groups");
+    }
+}

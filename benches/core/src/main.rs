@@ -1,0 +1,21 @@
+//! The benchmarks on kmem and glibc alone: what the tests run, and no C to compile.
+
+use std::alloc::System;
+
+use kmem_bench_core::{GLIBC, KMEM, KMEM_LOCKED, Program};
+
+static HEAP: kmem::Kmem = kmem::Kmem::new();
+
+kmem_bench_core::switch! {
+    Glibc = c"glibc" => System;
+    Kmem = c"kmem" => HEAP;
+}
+
+#[global_allocator]
+static GLOBAL: Switch = Switch;
+
+static PROGRAM: Program = Program { contestants: &[KMEM, KMEM_LOCKED, GLIBC], common: &[] };
+
+fn main() -> std::process::ExitCode {
+    kmem_bench_core::run(&PROGRAM)
+}

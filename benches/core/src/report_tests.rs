@@ -1,0 +1,74 @@
+use super::*;
+use crate::harness::Sample;
+
+fn entry(alloc: &'static str, seconds: f64, peak_rss_bytes: u64) -> Entry {
+    Entry { alloc, samples: vec![Sample { seconds, peak_rss_bytes }], failure: None }
+}
+
+fn row(name: &str, entries: Vec<Entry>) -> RowResult {
+    RowResult { bench: "churn", row: name.to_owned(), entries }
+}
+
+fn crashed(alloc: &'static str) -> Entry {
+    Entry { alloc, samples: Vec::new(), failure: Some("signal: 11".to_owned()) }
+}
+
+#[test]
+fn the_table_sorts_by_time_and_states_ratios() {
+    let text = table(&row("1 k", vec![entry("kmem", 1.0, 1 << 20), entry("glibc", 2.0, 3 << 20), entry("fast", 0.5, 1 << 20)]));
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines[0], "churn: 1 k");
+    assert!(lines[2].contains("fast") && lines[2].contains("0.50"), "{text}");
+    assert!(lines[3].contains("kmem") && lines[3].contains("1.00"), "{text}");
+    assert!(lines[4].contains("glibc") && lines[4].contains("2.00") && lines[4].contains("3.00"), "{text}");
+}
+
+#[test]
+fn a_failure_is_shown_last_and_left_out_of_the_json() {
+    let result = row("1 k", vec![crashed("glibc"), entry("kmem", 1.0, 1)]);
+    assert!(table(&result).lines().last().unwrap().contains("failed: signal: 11"));
+    assert_eq!(records(&result).count(), 1);
+}
+
+#[test]
+fn without_kmem_there_are_no_ratios_and_no_summary() {
+    let result = row("1 k", vec![entry("glibc", 2.0, 1)]);
+    assert!(table(&result).contains(" - "));
+    assert_eq!(summary(&[result]), "");
+}
+
+#[test]
+fn losses_come_first_and_largest_first() {
+    let results = [
+        row("won", vec![entry("kmem", 1.0, 1), entry("glibc", 2.0, 2)]),
+        row("lost", vec![entry("kmem", 1.2, 1), entry("glibc", 1.0, 2)]),
+        row("badly lost", vec![entry("kmem", 3.0, 1), entry("glibc", 1.0, 2)]),
+    ];
+    let text = summary(&results);
+    let lines: Vec<_> = text.trim().lines().map(str::trim).collect();
+    assert_eq!(lines[1], "time: kmem is not first in 2 of 3 rows");
+    assert_eq!(lines[2], "churn: badly lost: kmem takes 3.00 x glibc");
+    assert_eq!(lines[3], "churn: lost: kmem takes 1.20 x glibc");
+    assert_eq!(lines[4], "peak RSS: kmem is not first in 0 of 3 rows");
+}
+
+#[test]
+fn forms_of_kmem_are_no_rivals_and_a_crash_of_kmem_is_a_loss() {
+    let own = [row("a", vec![entry("kmem", 2.0, 1), entry("kmem-locked", 1.0, 1), entry("glibc", 3.0, 1)])];
+    assert!(losses(&own, Entry::seconds).is_empty());
+    let crash = [row("a", vec![crashed("kmem"), entry("glibc", 3.0, 1)])];
+    assert_eq!(losses(&crash, Entry::seconds).len(), 1);
+}
+
+#[test]
+fn the_json_is_one_array_of_flat_objects() {
+    let results = [row("1 k", vec![entry("kmem", 0.5, 4096), entry("glibc", 1.0, 8192)])];
+    let mut out = Vec::new();
+    write_json(&results, &mut out).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let first = serde_json::json!(
+        {"bench": "churn", "row": "1 k", "alloc": "kmem", "seconds": 0.5, "peak_rss_bytes": 4096}
+    );
+    assert_eq!(value[0], first);
+    assert_eq!(value.as_array().unwrap().len(), 2);
+}

@@ -1,0 +1,87 @@
+//! The program as its user starts it: every row on kmem and on glibc, with as good as no work.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn kmem_bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kmem-bench-core")).args(args).output().expect("the program starts")
+}
+
+fn temporary(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn all_runs_every_row_on_both() {
+    let file = temporary("all.json");
+    let path = file.to_str().unwrap();
+    let output = kmem_bench(&["all", "--tiny", "--runs", "1", "--alloc", "kmem,kmem-locked,glibc", "--json", path]);
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(output.stderr.is_empty(), "no progress bar where there is no terminal");
+    let records: Vec<Value> = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    for bench in ["hackbench", "malloc-test", "churn", "larson", "xmalloc"] {
+        let of = |alloc| records.iter().filter(|r| r["bench"] == bench && r["alloc"] == alloc).count();
+        assert!(of("kmem") > 0, "{bench}");
+        assert_eq!(of("kmem"), of("glibc"));
+    }
+    for record in &records {
+        assert!(record["seconds"].as_f64().unwrap() > 0.0);
+        assert!(record["peak_rss_bytes"].as_u64().unwrap() > 0);
+        assert!(record["row"].is_string());
+    }
+}
+
+#[test]
+fn the_output_has_machine_table_and_summary() {
+    let output = text(&kmem_bench(&["churn", "--tiny", "--runs", "2", "--alloc", "kmem,glibc"]).stdout);
+    for part in ["CPUs", "Linux", "glibc 2.", "churn: 1 k live", "x kmem", "kmem is not first in"] {
+        assert!(output.contains(part), "{part} is missing in\n{output}");
+    }
+}
+
+#[test]
+fn hackbench_takes_the_original_flags() {
+    let flags: [&[&str]; 4] = [&["-p", "-T"], &["-P"], &["--channel"], &["-T", "-s", "5000"]];
+    for kind in flags {
+        let args = [&["hackbench", "-g", "2", "-f", "3", "-l", "4", "--runs", "1", "--alloc", "kmem"], kind].concat();
+        let output = kmem_bench(&args);
+        assert!(output.status.success(), "{kind:?}: {}", text(&output.stdout));
+        assert!(text(&output.stdout).contains("2 groups"));
+    }
+}
+
+#[test]
+fn a_child_reports_one_line_of_json() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kmem-bench-core"))
+        .args(["child", "malloc-test", "workers=2", "kind=processes", "pairs=100", "size=64"])
+        .env("KMEM_BENCH_ALLOC", "kmem")
+        .output()
+        .unwrap();
+    let sample: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(sample["seconds"].is_number() && sample["peak_rss_bytes"].is_number());
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn an_unknown_allocator_is_refused() {
+    let output = kmem_bench(&["churn", "--alloc", "hoard"]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("no contestant 'hoard'"));
+    let child = Command::new(env!("CARGO_BIN_EXE_kmem-bench-core")).env("KMEM_BENCH_ALLOC", "hoard").output().unwrap();
+    assert_eq!(child.status.code(), Some(2));
+    assert!(text(&child.stderr).contains("KMEM_BENCH_ALLOC"));
+}
+
+#[test]
+fn an_unwritable_json_file_is_refused_before_the_run() {
+    let output = kmem_bench(&["all", "--json", "/nonexistent/out.json"]);
+    assert!(!output.status.success());
+    assert!(output.stdout.is_empty());
+}
