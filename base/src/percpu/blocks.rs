@@ -10,6 +10,9 @@ use core::ptr::null_mut;
 /// Blocks on a CPU's chain, per order.
 const CHAIN: u32 = 48;
 
+/// Bytes of blocks made at once.
+const BATCH: usize = 8 << 10;
+
 #[derive(Debug)]
 struct List(*mut u8);
 
@@ -39,11 +42,23 @@ impl Blocks {
             block = self.lists[order].lock().take();
         }
         if block.is_null() {
-            block = meta.alloc(pages, 1 << shape.order, 1 << shape.order)?.as_ptr();
-            self.made.fetch_add(1 << shape.order, Ordering::Relaxed);
+            block = self.make(meta, pages, shape)?;
         }
         // SAFETY: a block of that order, taken off its list, is ours.
         Some(unsafe { Sheaf::new(block, shape) })
+    }
+
+    /// Makes a few blocks and returns one. Together, because the hot sheaves of a program should share OS pages: one more page per sheaf
+    /// is one more TLB entry per size in use.
+    #[cold]
+    fn make(&self, meta: &Meta, pages: &Pages, shape: Shape) -> Option<*mut u8> {
+        let (size, order) = (1_usize << shape.order, shape.order_index());
+        let count = (BATCH / size).max(1);
+        let first = meta.alloc(pages, count * size, size)?.as_ptr();
+        self.made.fetch_add(count * size, Ordering::Relaxed);
+        let mut list = self.lists[order].lock();
+        (1..count).rev().for_each(|at| list.give(first.wrapping_add(at * size)));
+        Some(first)
     }
 
     /// The same without waiting or asking for memory.
