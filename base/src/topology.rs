@@ -1,5 +1,6 @@
 //! Topology as data: how many memory nodes there are, and which one a thread is on.
 
+use crate::config::MAX_CPUS;
 use core::ffi::CStr;
 
 /// What the allocator knows of the machine.
@@ -60,7 +61,7 @@ fn cpus() -> u32 {
 
 /// One more than the highest number in a file that reads like `0-3` or `0`.
 fn count(path: &CStr) -> Option<u32> {
-    let mut text = [0_u8; 64];
+    let mut text = [0_u8; 256];
     // SAFETY: a C string, and a buffer of the length given.
     let len = unsafe {
         let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
@@ -82,7 +83,7 @@ fn highest(text: &[u8]) -> u32 {
             .filter(|byte| byte.is_ascii_digit())
             .fold(0_u32, |value, digit| value.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
     };
-    text.split(|byte| matches!(byte, b'-' | b',')).map(number).max().unwrap_or(0).min(1023)
+    text.split(|byte| matches!(byte, b'-' | b',')).map(number).max().unwrap_or(0).min(MAX_CPUS - 1)
 }
 
 #[cfg(test)]

@@ -97,7 +97,8 @@ unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
 
 impl<T: Send + 'static> Cache<T> {
     /// A cache whose objects `constructor` makes. They are dropped, by whichever thread it is that does so, when their slab goes: when
-    /// the cache shrinks or is dropped, or an object comes back and its slab is one too many. Never inside another allocation.
+    /// the cache shrinks or is dropped, [`trim`](crate::trim) is called, or an object comes back and its slab is one too many. Never inside
+    /// another allocation.
     ///
     /// # Errors
     /// If `T` is too large (256 KiB) or too strictly aligned, there are too many caches, or no memory.

@@ -18,8 +18,9 @@ pub enum Context {
     Blocking,
     /// It takes objects from queues, depots and partial slabs whose locks are free, and makes no system call. It still refills a whole
     /// sheaf: in the kernel, forbidding that cost two thirds of the throughput of a program that allocates on one CPU and frees on
-    /// another. (Only if another thread fills the same CPU's queue meanwhile can putting the sheaf away wait for a shard's lock, and on
-    /// the locked fallback a row may be held by a thread that is not running.)
+    /// another. (Three rare cases can wait for tens of nanoseconds: another thread fills the same CPU's queue meanwhile, so that the
+    /// sheaf must be put away; the CPU has empty sheaves enough, so that one more goes to the shared list; and on the locked fallback a
+    /// row may be held by a thread that is not running.)
     NonBlocking,
 }
 

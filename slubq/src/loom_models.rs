@@ -1,4 +1,4 @@
-//! Models of the slab protocol, on the production source. Three threads at most, one property each.
+//! Models of the slab protocol, on the production source. Two threads each, one property each.
 
 extern crate std;
 

@@ -171,7 +171,7 @@ pub(crate) struct Place {
     pub(crate) node: usize,
 }
 
-// Only a constructor can unwind, and it is called where every invariant holds.
+// Only constructors and destructors can unwind, and they are called where every invariant holds.
 impl core::panic::RefUnwindSafe for Slubq {}
 impl core::panic::RefUnwindSafe for Cache {}
 

@@ -35,8 +35,8 @@ impl PerCpu {
         self.drain_and(slot, which, || true, sink, |_| None)
     }
 
-    /// The same if the slot is `still` what the caller thinks it is, asked where no other drain runs; then, while nothing can be installed yet, `settle` clears what else holds sheaves of the slot's shape, and says what
-    /// shape they have from now on.
+    /// The same if the slot is `still` what the caller thinks it is, asked where no other drain runs. Then, while nothing can be
+    /// installed yet, `settle` clears what else holds sheaves of the slot's shape, and says what shape they have from now on.
     pub fn drain_and(
         &self,
         slot: Slot,
