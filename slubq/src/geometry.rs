@@ -26,7 +26,7 @@ pub struct Geometry {
     pub bits_at: u32,
     /// Objects after which a cache line ends at an object's end: a refill stops only there.
     pub line: u32,
-    recip: u64,
+    pub(crate) recip: u64,
 }
 
 impl Geometry {
@@ -69,12 +69,6 @@ impl Geometry {
             line: 64 >> line_shift,
             recip: (1_u64 << SHIFT).div_ceil(size as u64),
         }
-    }
-
-    /// Three words of bits at the slab's end, with a summary, as only larger slabs have: a small model of them.
-    #[cfg(loom)]
-    pub(crate) const fn model() -> Self {
-        Self { objects: 192, bits_at: 32 << 10, ..Self::new(64) }
     }
 
     /// Words of free bits.

@@ -4,7 +4,6 @@
 pub mod geometry;
 #[cfg(all(test, loom))]
 mod loom_models;
-#[cfg_attr(loom, allow(dead_code))]
 mod shard;
 pub mod slab;
 

@@ -172,7 +172,12 @@ fn loom_a_slab_is_taken_over_while_another_frees_into_it() {
     });
 }
 
-/// Memory with the bits of a slab of [`Geometry::model`] in it.
+/// Three words of bits at the slab's end, with a summary, as only larger slabs have.
+fn model() -> Geometry {
+    Geometry { objects: 192, bits_at: 32 << 10, ..Geometry::new(64) }
+}
+
+/// Memory with the bits of a slab of [`model`] in it.
 fn memory(geometry: &Geometry) -> usize {
     #[repr(align(65536))]
     struct Memory(#[allow(dead_code)] [u8; 65536]);
@@ -194,7 +199,7 @@ static SUMMARY: std::sync::Mutex<()> = std::sync::Mutex::new(());
 fn loom_the_summary_hides_no_word() {
     let _alone = SUMMARY.lock();
     loom::model(|| {
-        let geometry = Geometry::model();
+        let geometry = model();
         let address = memory(&geometry);
         // All but the last object are out, so that the last word is about to become empty.
         let (world, objects) = World::with(geometry, address, 191, 1);
@@ -211,7 +216,7 @@ fn loom_the_summary_hides_no_word() {
 fn loom_a_put_touches_no_slab_that_was_released_and_made_anew() {
     let _alone = SUMMARY.lock();
     loom::model(|| {
-        let geometry = Geometry::model();
+        let geometry = model();
         let address = memory(&geometry);
         let (world, objects) = World::with(geometry, address, 128, 1);
         let (other, theirs) = (world.clone(), objects[..64].to_vec());

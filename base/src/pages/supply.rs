@@ -362,6 +362,9 @@ impl Pages {
     }
 }
 
+// What a descriptor costs, and what the arena's table goes by.
+const _: () = assert!(size_of::<Page>() == 64);
+
 /// Bytes of memory that the machine has.
 fn machine_memory() -> usize {
     const DEFAULT: usize = 64 << 30;
