@@ -4,6 +4,7 @@
 pub mod geometry;
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg_attr(loom, allow(dead_code, reason = "the models use a part of it"))]
 mod shard;
 pub mod slab;
 
