@@ -19,7 +19,8 @@ fn free(pages: &Pages, run: Run) {
     unsafe { pages.free(run.page) };
 }
 
-fn bytes(run: &Run) -> &mut [u8] {
+/// A `Run` is a handle that can be copied: the test that holds it owns its bytes.
+fn bytes(run: Run) -> &'static mut [u8] {
     // SAFETY: the run is the test's, and as long as its descriptor says.
     unsafe { std::slice::from_raw_parts_mut(run.address, run.page.span() as usize * PAGE_SIZE) }
 }
@@ -39,8 +40,8 @@ fn random_runs_never_overlap_and_neighbours_merge() {
                 let end = other.address.addr() + other.page.span() as usize * PAGE_SIZE;
                 assert!(range.end <= other.address.addr() || end <= range.start, "two runs overlap");
             }
-            assert!(!run.zeroed || bytes(&run).iter().step_by(512).all(|&byte| byte == 0));
-            bytes(&run)[0] = 1;
+            assert!(!run.zeroed || bytes(run).iter().step_by(512).all(|&byte| byte == 0));
+            bytes(run)[0] = 1;
             held.push(run);
         } else {
             free(pages, held.swap_remove(random.below(held.len())));
@@ -76,25 +77,25 @@ fn only_pages_that_may_be_dirty_are_cleared() {
     let (pages, source) = supply();
     let run = pages.alloc(8, 1, Kind::Large).unwrap();
     assert!(run.zeroed, "fresh from the system");
-    bytes(&run)[3 * PAGE_SIZE..5 * PAGE_SIZE].fill(7);
+    bytes(run)[3 * PAGE_SIZE..5 * PAGE_SIZE].fill(7);
     free(pages, run);
     let again = pages.alloc(8, 1, Kind::Large).unwrap();
     assert!(!again.zeroed);
     free(pages, again);
     let cleared = pages.alloc_zeroed(8, 1, Kind::Large).unwrap();
-    assert!(cleared.zeroed && bytes(&cleared).iter().all(|&byte| byte == 0));
-    bytes(&cleared).fill(9);
+    assert!(cleared.zeroed && bytes(cleared).iter().all(|&byte| byte == 0));
+    bytes(cleared).fill(9);
     free(pages, cleared);
     // A purge that fails leaves them dirty, one that works zero.
     source.plan(Plan::Kind(Call::Purge));
     assert_eq!(pages.purge(true), 0);
     source.plan(Plan::Never);
     let dirty = pages.alloc(8, 1, Kind::Large).unwrap();
-    assert!(!dirty.zeroed && bytes(&dirty)[0] == 9);
+    assert!(!dirty.zeroed && bytes(dirty)[0] == 9);
     free(pages, dirty);
     assert_eq!(pages.purge(true), 8 * PAGE_SIZE);
     let zero = pages.alloc(8, 1, Kind::Large).unwrap();
-    assert!(zero.zeroed && bytes(&zero).iter().all(|&byte| byte == 0));
+    assert!(zero.zeroed && bytes(zero).iter().all(|&byte| byte == 0));
 }
 
 #[test]

@@ -94,13 +94,14 @@ impl Slubq {
         // A CPU beyond the table has no queue to install a sheaf in.
         self.percpu.row()?;
         let word = self.percpu.peek(spare);
-        if !word.is_none() && word.len(shape) < shape.cap {
-            if let Some(sheaf) = self.claim(lease, spare) {
-                if !sheaf.is_full() {
-                    return Some(sheaf);
-                }
-                self.put_away(cache, lease, sheaf);
+        if !word.is_none()
+            && word.len(shape) < shape.cap
+            && let Some(sheaf) = self.claim(lease, spare)
+        {
+            if !sheaf.is_full() {
+                return Some(sheaf);
             }
+            self.put_away(cache, lease, sheaf);
         }
         self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)
     }

@@ -42,15 +42,18 @@ const fn tables(pages: usize) -> [usize; 6] {
 }
 
 impl Arena {
-    pub(super) const EMPTY: Self = Self {
-        base: AtomicPtr::new(null_mut()),
-        limit: AtomicUsize::new(0),
-        pages: AtomicPtr::new(null_mut()),
-        classes: AtomicPtr::new(null_mut()),
-        young: AtomicPtr::new(null_mut()),
-        old: AtomicPtr::new(null_mut()),
-        len: AtomicUsize::new(0),
-    };
+    /// No arena yet.
+    pub(super) const fn empty() -> Self {
+        Self {
+            base: AtomicPtr::new(null_mut()),
+            limit: AtomicUsize::new(0),
+            pages: AtomicPtr::new(null_mut()),
+            classes: AtomicPtr::new(null_mut()),
+            young: AtomicPtr::new(null_mut()),
+            old: AtomicPtr::new(null_mut()),
+            len: AtomicUsize::new(0),
+        }
+    }
 
     /// Reserves `len` pages and their tables. Nothing is writable yet.
     pub(super) fn reserve(&self, source: &dyn PageSource, len: usize) -> Option<Runs> {

@@ -63,7 +63,7 @@ impl Pages {
     pub const fn new(source: &'static dyn PageSource) -> Self {
         Self {
             source,
-            arenas: [const { Arena::EMPTY }; MAX_ARENAS],
+            arenas: [const { Arena::empty() }; MAX_ARENAS],
             count: AtomicUsize::new(0),
             state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
             huge: Huge::new(),
@@ -235,7 +235,7 @@ impl Pages {
             return (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>().min(ARENA_MAX_PAGES);
         }
         match self.wish.load(Ordering::Relaxed) {
-            0 => (2 * machine_memory() >> PAGE_SHIFT).next_power_of_two().min(ARENA_MAX_PAGES),
+            0 => ((2 * machine_memory()) >> PAGE_SHIFT).next_power_of_two().min(ARENA_MAX_PAGES),
             wish => wish.next_multiple_of(64).clamp(ARENA_MIN_PAGES, ARENA_MAX_PAGES),
         }
     }

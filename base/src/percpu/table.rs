@@ -110,7 +110,6 @@ const _: () = {
 
 impl Table {
     pub(super) const fn new() -> Self {
-        const CONTROL: Control = Control { epoch: AtomicU32::new(0), shape: AtomicU32::new(0) };
         Self {
             base: AtomicPtr::new(null_mut()),
             cs: AtomicUsize::new(0),
@@ -119,7 +118,7 @@ impl Table {
             locked: AtomicU32::new(0),
             pad: [0; 12],
             masks: [const { AtomicU64::new(0) }; MAX_SLOTS],
-            controls: [const { CONTROL }; MAX_SLOTS + SHEAF_ORDERS],
+            controls: [const { Control { epoch: AtomicU32::new(0), shape: AtomicU32::new(0) } }; MAX_SLOTS + SHEAF_ORDERS],
         }
     }
 

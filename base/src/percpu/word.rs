@@ -175,7 +175,7 @@ impl Sheaf {
             return false;
         }
         // SAFETY: there is room, so the slot lies within the block.
-        unsafe { self.objects_ptr().add(self.len as usize).write(object) };
+        unsafe { *self.objects_ptr().add(self.len as usize) = object };
         self.len += 1;
         true
     }
