@@ -567,3 +567,27 @@ fn a_cache_with_little_memory_keeps_nothing() {
     let info = heap.slubq.cache_info(cache);
     assert!(info.queued <= 6 * heap.slubq.percpu().cpus() as usize && info.shared == 0 && info.slabs <= 2, "{info:?}");
 }
+
+#[test]
+fn what_must_not_wait_refills_whole_sheaves_and_asks_the_system_for_nothing() {
+    let heap = plain();
+    let cache = heap.cache(&alone("nowait", 64));
+    assert!(heap.slubq.alloc_nowait(cache).is_null(), "there is no slab yet, and making one would be a call");
+    // Partial slabs, and empty sheaves at hand.
+    let objects: Vec<_> = (0..1000).map(|_| heap.slubq.alloc_object(cache)).collect();
+    let (kept, freed) = objects.split_at(10);
+    // SAFETY: allocated above.
+    freed.iter().for_each(|&object| unsafe { heap.slubq.free_object(cache, object) });
+    heap.slubq.expire(cache, Level::Queues);
+    heap.source.plan(kmem_base::source::Plan::From(0));
+    let refills = cache.counters().alloc_slab.load(Ordering::Relaxed);
+    let got: Vec<_> = std::iter::from_fn(|| Some(heap.slubq.alloc_nowait(cache)).filter(|object| !object.is_null())).collect();
+    assert_eq!(heap.source.calls(), 0);
+    assert!(got.len() >= freed.len(), "{} of {}", got.len(), freed.len());
+    let refills = cache.counters().alloc_slab.load(Ordering::Relaxed) - refills;
+    assert!((1..=20).contains(&refills), "{refills} refills for {} objects", got.len());
+    heap.source.plan(kmem_base::source::Plan::Never);
+    // SAFETY: allocated above.
+    got.iter().chain(kept).for_each(|&object| unsafe { heap.slubq.free_object(cache, object) });
+    heap.destroy(cache).unwrap();
+}
