@@ -74,12 +74,18 @@ impl Class {
 #[inline(always)]
 #[must_use]
 pub const fn round_to_align(layout: Layout) -> usize {
-    // Every class is a multiple of 8, and most requests ask for no more.
+    // Every class is a multiple of 8, and most requests ask for no more. A branch, because the compiler would otherwise round for all.
     if layout.align() <= 8 {
         return layout.size();
     }
+    cold();
     (layout.size() + layout.align() - 1) & !(layout.align() - 1)
 }
+
+/// Tells the compiler that the branch that calls it is unlikely.
+#[cold]
+#[inline(always)]
+const fn cold() {}
 
 #[cfg(test)]
 mod tests {
