@@ -76,7 +76,9 @@ impl Slubq {
         self.due.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn topology(&self, nodes: u32) -> Topology {
+    /// What `set_up` found: at least one node, even before that.
+    pub(crate) fn topology(&self) -> Topology {
+        let nodes = self.nodes.load(Ordering::Relaxed);
         Topology { nodes: (nodes & 0xFF).max(1), cpus: self.percpu.cpus(), fake: nodes & FAKE != 0 }
     }
 

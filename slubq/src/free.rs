@@ -1,13 +1,13 @@
 //! Freeing: what happens when the main sheaf is full. Theory 3.3.
 
 use crate::cache::{Cache, Flags, Tunable};
-use crate::shard::{list, unlist_if_empty, unmark};
+use crate::shard::{Partial, list, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
 use crate::slubq::Slubq;
 use crate::stats::count;
 use kmem_base::fault::{Fault, die};
 use kmem_base::knobs::Knob;
-use kmem_base::pages::{Kind, Page, PageList};
+use kmem_base::pages::{Kind, Page};
 use kmem_base::percpu::{Lease, Place, Sheaf};
 use kmem_base::sync::Ordering;
 
@@ -176,35 +176,23 @@ impl Slubq {
 
     /// Lists a slab that is on no list and has free objects, which this thread must do; releases it if it is surplus.
     pub(crate) fn list(&self, cache: &Cache, slab: &Slab<'_>) {
-        let mut list = list(cache.shards, slab);
-        if self.unlist_if_surplus(cache, &mut list, slab.page()) {
-            drop(list);
-            self.release(cache, slab.page());
-        }
+        self.release_if_surplus(cache, list(cache.shards, slab), slab);
     }
 
     /// Releases a slab that this thread has marked, if it is still entirely free and there are partial slabs enough.
     #[cold]
     fn reconsider(&self, cache: &Cache, slab: &Slab<'_>) {
-        let mut list = unmark(cache.shards, slab);
-        if self.unlist_if_surplus(cache, &mut list, slab.page()) {
+        self.release_if_surplus(cache, unmark(cache.shards, slab), slab);
+    }
+
+    /// Releases a slab of a locked list if it is entirely free and there are partial slabs enough without it.
+    fn release_if_surplus(&self, cache: &Cache, mut list: Partial<'_>, slab: &Slab<'_>) {
+        // Objects of a cache with a destructor are destroyed only where no lock is held.
+        let surplus = list.len() > cache.tunables.get(Tunable::MinPartial) && cache.destructor.is_none();
+        if surplus && unlist_if_empty(&mut list, slab) {
             drop(list);
             self.release(cache, slab.page());
         }
-    }
-
-    /// Takes an entirely free slab off its list if there are partial slabs enough without it.
-    fn unlist_if_surplus(&self, cache: &Cache, list: &mut PageList, page: &Page) -> bool {
-        // Objects of a cache with a destructor are destroyed only where no lock is held.
-        let surplus = list.len() > cache.tunables.get(Tunable::MinPartial) && cache.destructor.is_none();
-        surplus && self.unlist_if_empty(cache, list, page)
-    }
-
-    /// Takes an entirely free slab off its list; then it is the caller's.
-    pub(crate) fn unlist_if_empty(&self, cache: &Cache, list: &mut PageList, page: &Page) -> bool {
-        // SAFETY: a slab of this cache: its home lock is held and it is listed, or `is_empty` says no.
-        let slab = unsafe { Slab::new(page, &cache.geometry) };
-        unlist_if_empty(list, &slab)
     }
 
     /// Destroys the objects of a slab that is the caller's, and gives its pages back.

@@ -1,6 +1,7 @@
 //! Memory coming back: shrink, expire, decay. Theory 6.5.
 
 use crate::cache::{Cache, Tunable};
+use crate::shard::unlist_if_empty;
 use crate::slab::Slab;
 use crate::slubq::Slubq;
 use kmem_base::clock::now_ms;
@@ -159,7 +160,9 @@ impl Slubq {
             while let Some(page) = next.filter(|_| list.len() > keep) {
                 // SAFETY: it is on the locked list.
                 next = unsafe { list.after(page) };
-                if self.unlist_if_empty(cache, &mut list, page) {
+                // SAFETY: a listed page starts a slab of this cache.
+                let slab = unsafe { Slab::new(page, &cache.geometry) };
+                if unlist_if_empty(&mut list, &slab) {
                     // SAFETY: on no list now, and ours.
                     unsafe { empty.push(page) };
                 }

@@ -170,7 +170,7 @@ impl Slubq {
     fn build(&self, spec: &Spec<'_>, stride: usize, slot: usize) -> Option<&'static Cache> {
         let place = self.meta.alloc(&self.pages, size_of::<Cache>(), align_of::<Cache>())?.cast::<Cache>();
         let shards = self.zeroed::<Shard>(self.shards.load(Ordering::Relaxed) as usize)?;
-        let depots = self.zeroed::<Depot>((self.nodes.load(Ordering::Relaxed) & 0xFF) as usize)?;
+        let depots = self.zeroed::<Depot>(self.topology().nodes as usize)?;
         let cache = Cache {
             name: name_bytes(spec.name),
             geometry: Geometry::new(stride),

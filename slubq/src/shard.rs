@@ -50,13 +50,13 @@ impl Shard {
 }
 
 /// Locks the home shard of `page` among `shards`: its number may change until the lock is held.
-pub(crate) fn lock_home<'a>(shards: &'a [Shard], page: &Page) -> (usize, Partial<'a>) {
+pub(crate) fn lock_home<'a>(shards: &'a [Shard], page: &Page) -> Partial<'a> {
     loop {
         let home = page.home.load(Ordering::Acquire) as usize;
         if let Some(shard) = shards.get(home) {
             let partial = shard.lock();
             if page.home.load(Ordering::Acquire) as usize == home {
-                return (home, partial);
+                return partial;
             }
         }
     }
@@ -64,7 +64,7 @@ pub(crate) fn lock_home<'a>(shards: &'a [Shard], page: &Page) -> (usize, Partial
 
 /// Lists a slab that is on no list and has free objects; returns its home shard's list, locked.
 pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
-    let (_, mut partial) = lock_home(shards, slab.page());
+    let mut partial = lock_home(shards, slab.page());
     slab.mark_listed();
     // SAFETY: on no list, and its descriptor is never unmapped.
     unsafe { partial.push(slab.page()) };
@@ -73,7 +73,7 @@ pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
 
 /// Takes the mark of a slab away that this thread has marked; returns its home shard's list, locked.
 pub(crate) fn unmark<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
-    let (_, partial) = lock_home(shards, slab.page());
+    let partial = lock_home(shards, slab.page());
     slab.unmark();
     partial
 }

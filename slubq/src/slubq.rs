@@ -156,10 +156,9 @@ impl Slubq {
 
     /// Shard and node for what this thread does now.
     pub(crate) fn place(&self) -> Place {
-        let (shards, nodes) = (self.shards.load(Ordering::Relaxed).max(1), self.nodes.load(Ordering::Relaxed));
-        let row = self.percpu.row().unwrap_or(0);
-        let node = self.topology(nodes).node(row);
-        let shards_per_node = shards / (nodes & 0xFF).max(1);
+        let (topology, row) = (self.topology(), self.percpu.row().unwrap_or(0));
+        let node = topology.node(row);
+        let shards_per_node = self.shards.load(Ordering::Relaxed).max(1) / topology.nodes;
         Place { shard: (node * shards_per_node + row % shards_per_node.max(1)) as usize, node: node as usize }
     }
 }

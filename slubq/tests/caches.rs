@@ -564,8 +564,10 @@ fn a_cache_with_little_memory_keeps_nothing() {
     let objects: Vec<_> = (0..10_000).map(|_| heap.slubq.alloc_object(cache)).collect();
     // SAFETY: allocated above.
     objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
-    let info = heap.slubq.cache_info(cache);
-    assert!(info.queued <= 6 * heap.slubq.percpu().cpus() as usize && info.shared == 0 && info.slabs <= 2, "{info:?}");
+    let (info, cpus) = (heap.slubq.cache_info(cache), heap.slubq.percpu().cpus() as usize);
+    assert!(info.queued <= 6 * cpus && info.shared == 0, "{info:?}");
+    // Each object in a queue may keep a slab, and a thread that was moved leaves one on the shard of each CPU that it has been to.
+    assert!(info.slabs <= info.queued + cpus, "{info:?}");
 }
 
 #[test]

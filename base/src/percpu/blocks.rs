@@ -1,7 +1,7 @@
 //! Empty sheaf blocks: a chain per order in each CPU's row, a shared list behind it, fresh metadata behind that.
 
 use super::{PerCpu, Place, Shape, Sheaf};
-use crate::config::{SHEAF_MIN_ORDER, SHEAF_ORDERS};
+use crate::config::SHEAF_ORDERS;
 use crate::meta::Meta;
 use crate::pages::Pages;
 use crate::sync::{AtomicUsize, Lock, Ordering, Rank};
@@ -36,11 +36,10 @@ impl Blocks {
     /// An empty sheaf; `None` if there is no memory for one.
     #[must_use]
     pub fn get(&self, percpu: &PerCpu, meta: &Meta, pages: &Pages, shape: Shape) -> Option<Sheaf> {
-        let order = shape.order_index();
-        let mut block = percpu.unchain(Place::Empties(order), 0);
-        if block.is_null() {
-            block = self.lists[order].lock().take();
+        if let Some(sheaf) = self.get_nowait(percpu, shape) {
+            return Some(sheaf);
         }
+        let mut block = self.lists[shape.order_index()].lock().take();
         if block.is_null() {
             block = self.make(meta, pages, shape)?;
         }
@@ -97,9 +96,6 @@ impl Blocks {
         // SAFETY: the caller's.
         self.lists.iter().for_each(|list| unsafe { list.release() });
     }
-
-    /// The smallest order there is, for documentation of sizes.
-    pub const SMALLEST: usize = 1 << SHEAF_MIN_ORDER;
 }
 
 impl Default for Blocks {
