@@ -20,7 +20,7 @@ pub const SHEAF_MAX_ORDER: u32 = 16;
 /// Number of sheaf sizes.
 pub const SHEAF_ORDERS: usize = (SHEAF_MAX_ORDER - SHEAF_MIN_ORDER + 1) as usize;
 
-/// log2 of the bytes of queue words per CPU: four words per slot, one word per sheaf order, one lock.
+/// log2 of the bytes of queue words per CPU: a header, and four words per slot.
 pub const CPU_ROW_SHIFT: u32 = 16;
 /// Bytes of queue words per CPU.
 pub const CPU_ROW: usize = 1 << CPU_ROW_SHIFT;
@@ -53,5 +53,5 @@ pub const HUGE_BUCKETS: usize = 1024;
 pub const INLINE_WORDS: usize = 3;
 
 const _: () = assert!(PAGE_SIZE.is_multiple_of(MAX_SMALL));
-const _: () = assert!((4 * MAX_SLOTS + SHEAF_ORDERS) * 8 + 128 <= CPU_ROW);
+const _: () = assert!(4 * MAX_SLOTS * 8 + 256 <= CPU_ROW && SHEAF_ORDERS * 8 <= 128);
 const _: () = assert!(SHEAF_MAX_ORDER <= PAGE_SHIFT);

@@ -8,7 +8,7 @@ use crate::stats::{add, count};
 use core::ptr::null_mut;
 use kmem_base::fault::{Fault, die};
 use kmem_base::pages::Kind;
-use kmem_base::percpu::{Lease, Place, Sheaf, Word};
+use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
 use kmem_base::sync::Ordering;
 
 /// Whether an allocation may wait.
@@ -61,7 +61,7 @@ impl Bulk<'_> {
             return usize::from(!rest[0].is_null());
         }
         let taken = if slubq.ready() { slubq.grab(self.cache, slubq.place(), rest, Context::Blocking) } else { 0 };
-        add(&self.cache.counters.alloc_direct, taken as u64);
+        add(&self.cache.counters_of(slubq.place()).alloc_direct, taken as u64);
         taken
     }
 }
@@ -97,20 +97,20 @@ impl Slubq {
         if !object.is_null() {
             return object;
         }
-        count(&cache.counters.alloc_slowpath);
-        let lease = self.percpu.lease(cache.slot());
-        let object = self.alloc_spare(cache, &lease);
-        if !object.is_null() {
-            return object;
+        let (here, lease) = (self.place(), self.percpu.lease(cache.slot()));
+        count(&cache.counters_of(here).alloc_slowpath);
+        // A CPU beyond the table has no queue.
+        let shape = lease.shape().filter(|_| here.row.is_some());
+        if let Some(shape) = shape {
+            let object = self.alloc_spare(cache, &lease, shape, here);
+            if !object.is_null() {
+                return object;
+            }
         }
         if context == Context::Blocking {
             self.tick();
         }
-        // A CPU beyond the table has no queue to install a sheaf in.
-        if lease.shape().is_none() || self.percpu.row().is_none() {
-            return self.alloc_direct(cache, context);
-        }
-        match self.find_sheaf(cache, &lease, context) {
+        match shape.and_then(|shape| self.find_sheaf(cache, &lease, shape, here, context)) {
             Some(mut sheaf) => {
                 let object = sheaf.pop().unwrap_or(null_mut());
                 self.install(cache, &lease, sheaf);
@@ -120,18 +120,24 @@ impl Slubq {
         }
     }
 
-    /// Makes the spare sheaf the main one. Of a full one only the newer half moves, so that as many frees as allocations can follow
-    /// without another slow path. Null if the spare has nothing.
-    fn alloc_spare(&self, cache: &Cache, lease: &Lease) -> *mut u8 {
-        let (main, spare) = (Place::Main(cache.slot()), Place::Spare(cache.slot()));
-        let Some(shape) = lease.shape() else { return null_mut() };
-        let word = self.percpu.peek(spare);
-        if word.is_empty(shape) {
+    /// Exchanges main and spare sheaf, or, where that has happened to and fro, evens them out. Null if the spare has nothing.
+    fn alloc_spare(&self, cache: &Cache, lease: &Lease, shape: Shape, here: Here) -> *mut u8 {
+        let spare = self.percpu.peek(Place::Spare(cache.slot()));
+        if spare.is_empty(shape) {
             return null_mut();
         }
-        let Some(mut from) = self.claim_word(lease, spare, word) else { return null_mut() };
-        count(&cache.counters.alloc_spare);
-        let to = if from.is_full() { self.claim(lease, main) } else { None };
+        count(&cache.counters_of(here).alloc_spare);
+        match spare.turns().next(Way::Alloc) {
+            Some(turns) => self.percpu.rotate_pop(lease, spare, turns),
+            None => self.alloc_half(cache, lease, spare),
+        }
+    }
+
+    /// Makes the newer half of a full spare sheaf the main one, so that as many frees as allocations can follow without another slow
+    /// path: SLUB+Q's prune to half.
+    fn alloc_half(&self, cache: &Cache, lease: &Lease, spare: Word) -> *mut u8 {
+        let Some(mut from) = self.claim_word(lease, Place::Spare(cache.slot()), spare) else { return null_mut() };
+        let to = if from.is_full() { self.claim(lease, Place::Main(cache.slot())) } else { None };
         let object = from.pop().unwrap_or(null_mut());
         match to {
             Some(mut to) => {
@@ -145,36 +151,33 @@ impl Slubq {
     }
 
     /// A sheaf with at least one object, from the nearest place that has one.
-    fn find_sheaf(&self, cache: &Cache, lease: &Lease, context: Context) -> Option<Sheaf> {
-        let blank = self.claim(lease, Place::Spare(cache.slot()));
-        let blank = match blank {
-            Some(sheaf) if !sheaf.is_empty() => return Some(sheaf),
-            blank => blank,
-        };
-        let full = self.percpu.unstash(lease).inspect(|_| count(&cache.counters.alloc_stash)).or_else(|| {
-            let depot = &cache.depots[self.place().node];
-            depot.take(&self.percpu, cache.slot(), lease).inspect(|_| count(&cache.counters.alloc_shared))
-        });
-        if full.is_some() {
-            if let Some(blank) = blank {
-                self.blocks.put(&self.percpu, blank);
-            }
-            return full;
+    fn find_sheaf(&self, cache: &Cache, lease: &Lease, shape: Shape, here: Here, context: Context) -> Option<Sheaf> {
+        let counters = cache.counters_of(here);
+        if let Some(full) = self.percpu.unstash(lease) {
+            count(&counters.alloc_stash);
+            return Some(full);
         }
-        let sheaf = blank.or_else(|| match context {
-            Context::Blocking => self.blocks.get(&self.percpu, &self.meta, &self.pages, lease.shape()?),
-            Context::NonBlocking => self.blocks.get_nowait(&self.percpu, lease.shape()?),
-        })?;
-        self.refill_sheaf(cache, sheaf, context)
+        if let Some(full) = cache.depots[here.node].take(&self.percpu, cache.slot(), lease) {
+            count(&counters.alloc_shared);
+            return Some(full);
+        }
+        let blank = match self.claim(lease, Place::Spare(cache.slot())) {
+            Some(sheaf) if !sheaf.is_empty() => return Some(sheaf),
+            Some(blank) => blank,
+            None if context == Context::Blocking => self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)?,
+            None => self.blocks.get_nowait(&self.percpu, shape)?,
+        };
+        let full = self.refill_sheaf(cache, blank, here, context)?;
+        count(&counters.alloc_slab);
+        Some(full)
     }
 
     /// `sheaf`, which is empty, with a batch from the slabs; or nothing, and its block is put back.
-    fn refill_sheaf(&self, cache: &Cache, sheaf: Sheaf, context: Context) -> Option<Sheaf> {
+    fn refill_sheaf(&self, cache: &Cache, sheaf: Sheaf, here: Here, context: Context) -> Option<Sheaf> {
         let mut held = Held { slubq: self, sheaf: Some(sheaf) };
-        if self.refill(cache, held.sheaf.as_mut()?, context) == 0 {
+        if self.refill(cache, held.sheaf.as_mut()?, here, context) == 0 {
             return None;
         }
-        count(&cache.counters.alloc_slab);
         held.sheaf.take()
     }
 
@@ -220,7 +223,10 @@ impl Slubq {
     pub(crate) fn retire(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
         let (spare, shape) = (Place::Spare(cache.slot()), sheaf.shape());
         let old = self.percpu.peek(spare);
-        if !old.is_none() && (sheaf.is_empty() || !old.is_empty(shape)) {
+        if !old.is_none() && sheaf.is_empty() {
+            return self.blocks.put(&self.percpu, sheaf);
+        }
+        if !old.is_empty(shape) {
             return self.put_away(cache, lease, sheaf);
         }
         let word = sheaf.into_word(self.percpu.base());
@@ -232,8 +238,7 @@ impl Slubq {
     }
 
     /// Fills `sheaf` with a batch from the slabs. Returns how many objects it got: at least one, unless there is no memory.
-    pub(crate) fn refill(&self, cache: &Cache, sheaf: &mut Sheaf, context: Context) -> u32 {
-        let here = self.place();
+    fn refill(&self, cache: &Cache, sheaf: &mut Sheaf, here: Here, context: Context) -> u32 {
         let mut batch = cache.tunables.get(Tunable::BatchSize);
         if cache.shards[here.shard].touched.swap(1, Ordering::Relaxed) == 0 {
             batch = batch.min(UNTOUCHED_BATCH);
@@ -295,7 +300,7 @@ impl Slubq {
             drop(partial);
             cache.shards[victim].slabs.fetch_sub(1, Ordering::Relaxed);
             cache.shards[here.shard].slabs.fetch_add(1, Ordering::Relaxed);
-            count(&cache.counters.steal);
+            count(&cache.counters_of(here).steal);
             // It is on no list, so that nobody else can take from it.
             let (taken, left) = slab.take(out);
             self.list_rest(cache, &slab, left);
@@ -318,7 +323,7 @@ impl Slubq {
         let class = if cache.slot().index() < kmem_base::classes::CLASSES { cache.slot().index() as u8 + 1 } else { u8::MAX };
         self.pages.set_class(run.page, class);
         cache.shards[here.shard].slabs.fetch_add(1, Ordering::Relaxed);
-        count(&cache.counters.new_slab);
+        count(&cache.counters_of(here).new_slab);
         let (taken, left) = slab.take(out);
         self.list_rest(cache, &slab, left);
         taken
@@ -334,12 +339,12 @@ impl Slubq {
 
     /// Allocates one object past the queues.
     pub(crate) fn alloc_direct(&self, cache: &Cache, context: Context) -> *mut u8 {
-        let mut out = [null_mut()];
-        if !self.ready() || self.grab(cache, self.place(), &mut out, context) == 0 {
-            count(&cache.counters.failed);
+        let (mut out, here) = ([null_mut()], self.place());
+        if !self.ready() || self.grab(cache, here, &mut out, context) == 0 {
+            count(&cache.counters_of(here).failed);
             return null_mut();
         }
-        count(&cache.counters.alloc_direct);
+        count(&cache.counters_of(here).alloc_direct);
         out[0]
     }
 

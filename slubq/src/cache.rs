@@ -3,6 +3,7 @@
 use crate::depot::Depot;
 use crate::geometry::Geometry;
 use crate::shard::Shard;
+use crate::slubq::Place;
 use crate::stats::Counters;
 use kmem_base::percpu::{Shape, Slot};
 use kmem_base::sync::{AtomicU32, Ordering};
@@ -222,7 +223,6 @@ pub struct Cache {
     pub(crate) tunables: Tunables,
     pub(crate) shards: &'static [Shard],
     pub(crate) depots: &'static [Depot],
-    pub(crate) counters: Counters,
 }
 
 // SAFETY: everything that changes is atomic or locked; `context` is what the creator of the cache shares with its constructor, under
@@ -272,8 +272,15 @@ impl Cache {
 
     /// What happened in it so far.
     #[must_use]
-    pub const fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Counters {
+        let sum = Counters::new();
+        self.shards.iter().for_each(|shard| sum.include(&shard.counters));
+        sum
+    }
+
+    /// The counters of the CPUs that share the shard.
+    pub(crate) fn counters_of(&self, here: Place) -> &Counters {
+        &self.shards[here.shard].counters
     }
 
     /// Slabs it has, full ones included.

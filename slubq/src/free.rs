@@ -8,7 +8,7 @@ use crate::stats::count;
 use kmem_base::fault::{Fault, die};
 use kmem_base::knobs::Knob;
 use kmem_base::pages::{Kind, Page};
-use kmem_base::percpu::{Lease, Place, Sheaf};
+use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
 use kmem_base::sync::Ordering;
 
 /// A slab whose pages go back when this is dropped.
@@ -44,13 +44,15 @@ impl Slubq {
         if self.percpu.push_locked(cache.slot(), object) {
             return;
         }
-        count(&cache.counters.free_slowpath);
-        let lease = self.percpu.lease(cache.slot());
-        if self.free_spare(cache, &lease, object) {
+        let (here, lease) = (self.place(), self.percpu.lease(cache.slot()));
+        count(&cache.counters_of(here).free_slowpath);
+        // A CPU beyond the table has no queue.
+        let shape = lease.shape().filter(|_| here.row.is_some());
+        if shape.is_some_and(|shape| self.free_spare(cache, &lease, shape, object)) {
             return;
         }
         self.tick();
-        match self.roomy_sheaf(cache, &lease) {
+        match shape.and_then(|shape| self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)) {
             Some(mut sheaf) => {
                 let _has_room = sheaf.push(object);
                 self.install(cache, &lease, sheaf);
@@ -63,16 +65,22 @@ impl Slubq {
         }
     }
 
-    /// Moves the older half of the full main sheaf to the spare one: SLUB+Q's prune to half. False if the spare has no room for it.
-    fn free_spare(&self, cache: &Cache, lease: &Lease, object: *mut u8) -> bool {
-        let (main, spare) = (Place::Main(cache.slot()), Place::Spare(cache.slot()));
-        let Some(shape) = lease.shape() else { return false };
-        let word = self.percpu.peek(spare);
-        if word.is_none() || word.len(shape) > shape.cap / 2 {
+    /// Exchanges main and spare sheaf, or, where that has happened to and fro, evens them out. False if the spare has no room.
+    fn free_spare(&self, cache: &Cache, lease: &Lease, shape: Shape, object: *mut u8) -> bool {
+        let spare = self.percpu.peek(Place::Spare(cache.slot()));
+        if spare.is_full(shape) {
             return false;
         }
-        let Some(mut to) = self.claim_word(lease, spare, word) else { return false };
-        let Some(mut from) = self.claim(lease, main) else {
+        match spare.turns().next(Way::Free) {
+            None if spare.len(shape) <= shape.cap / 2 => self.free_half(cache, lease, shape, spare, object),
+            turns => self.percpu.rotate_push(lease, spare, turns.unwrap_or(spare.turns()), object),
+        }
+    }
+
+    /// Moves the older half of the full main sheaf to the spare one: SLUB+Q's prune to half.
+    fn free_half(&self, cache: &Cache, lease: &Lease, shape: Shape, spare: Word, object: *mut u8) -> bool {
+        let Some(mut to) = self.claim_word(lease, Place::Spare(cache.slot()), spare) else { return false };
+        let Some(mut from) = self.claim(lease, Place::Main(cache.slot())) else {
             self.retire(cache, lease, to);
             return false;
         };
@@ -84,26 +92,8 @@ impl Slubq {
     }
 
     fn free_direct(&self, cache: &Cache, object: *mut u8) {
-        count(&cache.counters.free_direct);
+        count(&cache.counters_of(self.place()).free_direct);
         self.flush(cache, &[object]);
-    }
-
-    /// A sheaf with room: the spare one, or an empty one. `None` without queues, or without memory for a sheaf.
-    fn roomy_sheaf(&self, cache: &Cache, lease: &Lease) -> Option<Sheaf> {
-        let (spare, shape) = (Place::Spare(cache.slot()), lease.shape()?);
-        // A CPU beyond the table has no queue to install a sheaf in.
-        self.percpu.row()?;
-        let word = self.percpu.peek(spare);
-        if !word.is_none()
-            && word.len(shape) < shape.cap
-            && let Some(sheaf) = self.claim(lease, spare)
-        {
-            if !sheaf.is_full() {
-                return Some(sheaf);
-            }
-            self.put_away(cache, lease, sheaf);
-        }
-        self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)
     }
 
     /// Finds a place for a sheaf outside the queue: full ones in the stash or the depot, objects of others in their slabs.
@@ -115,12 +105,13 @@ impl Slubq {
                 Err(sheaf) => sheaf,
             };
             let most = cache.depot_sheaves(sheaf.shape());
-            let depot = &cache.depots[self.place().node];
+            let here = self.place();
+            let (depot, counters) = (&cache.depots[here.node], cache.counters_of(here));
             sheaf = match depot.put(&self.percpu, cache.slot(), lease, sheaf, most) {
-                Ok(()) => return count(&cache.counters.free_shared),
+                Ok(()) => return count(&counters.free_shared),
                 Err(sheaf) => sheaf,
             };
-            count(&cache.counters.free_slab);
+            count(&counters.free_slab);
         }
         self.dissolve(cache, sheaf);
     }
@@ -201,7 +192,7 @@ impl Slubq {
         let slab = unsafe { Slab::new(page, &cache.geometry) };
         let home = page.home.load(Ordering::Relaxed) as usize;
         cache.shards[home].slabs.fetch_sub(1, Ordering::Relaxed);
-        count(&cache.counters.free_slab_pages);
+        count(&cache.counters_of(self.place()).free_slab_pages);
         // The pages go back even if a destructor unwinds.
         let _pages = Released { slubq: self, page };
         self.destruct(cache, &slab);

@@ -5,7 +5,6 @@ use crate::depot::Depot;
 use crate::geometry::Geometry;
 use crate::shard::Shard;
 use crate::slubq::Slubq;
-use crate::stats::Counters;
 use core::ptr::NonNull;
 use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::{MAX_SLOTS, PAGE_SIZE};
@@ -186,7 +185,6 @@ impl Slubq {
             tunables: Tunables::new(),
             shards,
             depots,
-            counters: Counters::new(),
         };
         self.tune_first(&cache);
         // SAFETY: fresh metadata of the right size and alignment, never freed.

@@ -5,6 +5,7 @@
 
 use crate::geometry::Geometry;
 use crate::slab::Slab;
+use crate::stats::Counters;
 use kmem_base::pages::{Page, PageList};
 use kmem_base::sync::{AtomicU32, Guard, Lock, Ordering, Rank};
 
@@ -20,13 +21,15 @@ pub(crate) struct Shard {
     pub(crate) slabs: AtomicU32,
     /// Not zero once a CPU of the shard has refilled since the last decay pass: SLAB's `touched`.
     pub(crate) touched: AtomicU32,
+    /// What the shard's CPUs did in this cache. On cache lines of their own, or each slow path would take them from the other CPUs.
+    pub(crate) counters: Counters,
 }
 
 impl Shard {
     /// An empty shard, for models; in use they come zeroed.
     #[allow(dead_code, reason = "for models")]
     pub(crate) fn new() -> Self {
-        Self { partial: Lock::new(PageList::new()), slabs: AtomicU32::new(0), touched: AtomicU32::new(0) }
+        Self { partial: Lock::new(PageList::new()), slabs: AtomicU32::new(0), touched: AtomicU32::new(0), counters: Counters::new() }
     }
 
     pub(crate) fn lock(&self) -> Partial<'_> {

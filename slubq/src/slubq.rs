@@ -156,16 +156,19 @@ impl Slubq {
 
     /// Shard and node for what this thread does now.
     pub(crate) fn place(&self) -> Place {
-        let (topology, row) = (self.topology(), self.percpu.row().unwrap_or(0));
-        let node = topology.node(row);
-        let shards_per_node = self.shards.load(Ordering::Relaxed).max(1) / topology.nodes;
-        Place { shard: (node * shards_per_node + row % shards_per_node.max(1)) as usize, node: node as usize }
+        let (row, shards) = (self.percpu.row(), self.shards.load(Ordering::Relaxed).max(1));
+        let (topology, number) = (self.topology(), row.unwrap_or(0));
+        // Shards per node are a power of two.
+        let (node, per_node) = if topology.nodes == 1 { (0, shards) } else { (topology.node(number), shards / topology.nodes) };
+        Place { row, shard: (node * per_node + (number & (per_node - 1))) as usize, node: node as usize }
     }
 }
 
 /// See [`Slubq::place`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
+    /// The queues' row; `None` if the CPU is beyond the table.
+    pub(crate) row: Option<u32>,
     pub(crate) shard: usize,
     pub(crate) node: usize,
 }

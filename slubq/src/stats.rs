@@ -14,6 +14,11 @@ macro_rules! counters {
                 Self { $($name: AtomicU64::new(0),)+ }
             }
 
+            /// Adds what `other` counted.
+            pub(crate) fn include(&self, other: &Self) {
+                $(add(&self.$name, other.$name.load(Ordering::Relaxed));)+
+            }
+
             /// Calls `each` with every counter's name and value.
             pub fn for_each(&self, mut each: impl FnMut(&'static str, u64)) {
                 $(each(stringify!($name), self.$name.load(Ordering::Relaxed));)+

@@ -146,7 +146,7 @@ impl PerCpu {
     fn is_untouched(&self, row: u32, slot: Slot) -> bool {
         let read = |place: Place| self.table.word(row, place.offset()).load(Ordering::Relaxed);
         let main = read(Place::Main(slot));
-        let holds = main | read(Place::Spare(slot)) | read(Place::Stash(slot)) != 0;
+        let holds = !Word(main | read(Place::Spare(slot))).is_none() || read(Place::Stash(slot)) != 0;
         holds && main == self.table.idle_mark(row, slot).load(Ordering::Relaxed)
     }
 
@@ -178,7 +178,7 @@ impl PerCpu {
         let control = &self.table.controls[slot.index()];
         // Release pairs with the Acquire in `lease`: who sees the new shape sees the odd epoch before it.
         control.shape.store(shape.order << 16 | shape.cap, Ordering::Release);
-        self.table.masks[slot.index()].store(if shape.cap == 0 { 0 } else { shape.mask() }, Ordering::Relaxed);
+        control.mask.store(if shape.cap == 0 { 0 } else { shape.mask() }, Ordering::Relaxed);
     }
 
     /// Objects that the queues of `slot` hold, at some moment around now. Exact when nothing runs.

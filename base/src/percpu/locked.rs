@@ -3,7 +3,7 @@
 //! A thread tries the row of the CPU it is on, then a few others, so that it seldom waits for a preempted holder.
 
 use super::table::{Place, Slot, Table};
-use super::word::Word;
+use super::word::{Turns, Word};
 use crate::config::SHEAF_MAX_ORDER;
 use crate::sync::{Ordering, relax};
 use core::ptr::null_mut;
@@ -84,7 +84,7 @@ impl<'a> Row<'a> {
 
     /// As the sequence of that name.
     pub(super) fn push(&self, slot: Slot, object: *mut u8) -> bool {
-        let (offset, mask) = (Place::Main(slot).offset(), self.table.masks[slot.index()].load(Ordering::Relaxed));
+        let (offset, mask) = (Place::Main(slot).offset(), self.table.controls[slot.index()].mask.load(Ordering::Relaxed));
         let word = self.get(offset);
         if word & mask == 0 {
             return false;
@@ -93,6 +93,40 @@ impl<'a> Row<'a> {
         unsafe { *self.table.base().wrapping_add(word as usize).cast::<*mut u8>() = object };
         self.set(offset, word.wrapping_add(8));
         true
+    }
+
+    /// As the sequence of that name.
+    pub(super) fn rotate_pop(&self, slot: Slot, epoch: u32, old: Word, turns: Turns) -> *mut u8 {
+        let (main, spare) = (Place::Main(slot), Place::Spare(slot));
+        if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
+            return null_mut();
+        }
+        // SAFETY: below the top of the sheaf, or of the table, lies an object or null.
+        let object = unsafe { *self.top(old).wrapping_sub(1) };
+        if !object.is_null() {
+            let emptied = self.get(main.offset());
+            self.set(main.offset(), old.top().wrapping_sub(8));
+            self.set(spare.offset(), emptied | turns.bits());
+        }
+        object
+    }
+
+    /// As the sequence of that name.
+    pub(super) fn rotate_push(&self, slot: Slot, epoch: u32, old: Word, turns: Turns, object: *mut u8) -> bool {
+        let (main, spare) = (Place::Main(slot), Place::Spare(slot));
+        if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
+            return false;
+        }
+        // SAFETY: the caller says that the spare sheaf is not full, so its top is a slot.
+        unsafe { *self.top(old) = object };
+        let full = self.get(main.offset());
+        self.set(main.offset(), old.top().wrapping_add(8));
+        self.set(spare.offset(), full | turns.bits());
+        true
+    }
+
+    fn top(&self, word: Word) -> *mut *mut u8 {
+        self.table.base().wrapping_add(word.top() as usize).cast()
     }
 
     /// As the sequence of that name.

@@ -18,7 +18,7 @@ mod word;
 pub use blocks::Blocks;
 pub use drain::Idle;
 pub use table::{Place, Slot};
-pub use word::{Shape, Sheaf, Word};
+pub use word::{Shape, Sheaf, Turns, Way, Word};
 
 use crate::source::PageSource;
 use crate::sync::{Lock, Ordering, Rank};
@@ -137,12 +137,10 @@ impl PerCpu {
 
     /// This thread's row, unless its CPU is beyond the table.
     #[must_use]
+    #[inline]
     pub fn row(&self) -> Option<u32> {
-        let row = match self.mode() {
-            Mode::Down => return None,
-            Mode::Locked => Row::take(&self.table).number(),
-            Mode::Restartable => rseq::row(&self.table),
-        };
+        // Before the table is mapped there are no rows, whatever this says.
+        let row = if self.table.is_locked() { Row::take(&self.table).number() } else { rseq::row(&self.table) };
         (row < self.table.cpus()).then_some(row)
     }
 
@@ -160,6 +158,31 @@ impl PerCpu {
             return Row::take(&self.table).swap_if(place, lease.epoch, old, new);
         }
         rseq::swap_if(&self.table, place.offset(), table::epoch_offset(place), lease.epoch, old.0, new.0)
+    }
+
+    /// Exchanges main and spare sheaf of `lease`'s slot for an allocation: takes an object from the spare one. Null unless the spare word
+    /// is `spare`, with an object, and no drain has begun since the lease.
+    #[must_use]
+    pub fn rotate_pop(&self, lease: &Lease, spare: Word, turns: Turns) -> *mut u8 {
+        if self.table.is_locked() {
+            return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare, turns);
+        }
+        let control = table::epoch_offset(Place::Main(lease.slot));
+        rseq::rotate_pop(&self.table, lease.slot, control, lease.epoch, spare, turns)
+    }
+
+    /// The same for a free: adds `object` to the spare sheaf. False unless the spare word is `spare`, with room, and no drain has begun
+    /// since the lease.
+    #[must_use]
+    pub fn rotate_push(&self, lease: &Lease, spare: Word, turns: Turns, object: *mut u8) -> bool {
+        if spare.is_full(lease.shape) {
+            return false;
+        }
+        if self.table.is_locked() {
+            return Row::take(&self.table).rotate_push(lease.slot, lease.epoch, spare, turns, object);
+        }
+        let control = table::epoch_offset(Place::Main(lease.slot));
+        rseq::rotate_push(&self.table, lease.slot, control, lease.epoch, spare, turns, object)
     }
 
     /// The base of every word.

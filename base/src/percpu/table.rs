@@ -3,8 +3,12 @@
 //! One row per CPU id, [`CPU_ROW`] bytes apart, each laid out as
 //!
 //! ```text
-//! | main word per slot | spare word per slot | stash chain per slot | idle mark per slot | empties per order | ... | lock |
+//! | empties per order, lock | main, spare per slot | stash, idle mark per slot | ...
+//!   0                         HEAD                   HEAD + 16 * MAX_SLOTS
 //! ```
+//!
+//! Main and spare lie side by side, so that one store of sixteen bytes can exchange them. What a small program touches of a row is on
+//! two OS pages.
 
 use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER, SHEAF_ORDERS};
 use crate::source::{PageSource, os_page};
@@ -50,11 +54,11 @@ impl Place {
     /// Byte offset in the row.
     #[inline(always)]
     pub(super) const fn offset(self) -> usize {
-        8 * match self {
-            Self::Main(slot) => slot.index(),
-            Self::Spare(slot) => MAX_SLOTS + slot.index(),
-            Self::Stash(slot) => 2 * MAX_SLOTS + slot.index(),
-            Self::Empties(order) => 4 * MAX_SLOTS + order,
+        match self {
+            Self::Main(slot) => PAIRS + 16 * slot.index(),
+            Self::Spare(slot) => PAIRS + 16 * slot.index() + 8,
+            Self::Stash(slot) => STASHES + 16 * slot.index(),
+            Self::Empties(order) => 8 * order,
         }
     }
 
@@ -67,10 +71,20 @@ impl Place {
     }
 }
 
+/// Bytes of a row's header.
+const HEAD: usize = 256;
+/// Byte offset of the pairs of main and spare word in a row, for the sequences.
+pub(super) const PAIRS: usize = HEAD;
+const STASHES: usize = PAIRS + 16 * MAX_SLOTS;
+/// Offset of a row's lock: a cache line of its own.
+const LOCK: usize = 192;
+
 /// What the sequences ask about a slot.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Control {
+    /// Mask of the slot's sheaves; 0 makes every push take the slow path.
+    pub(super) mask: AtomicU64,
     /// Even: sheaves may be installed. Changes when a drain begins and when it ends.
     pub(super) epoch: AtomicU32,
     /// `order << 16 | cap`.
@@ -87,24 +101,22 @@ pub(super) struct Table {
     cpus: AtomicU32,
     locked: AtomicU32,
     pad: [usize; 12],
-    /// Mask of each slot's sheaves; 0 makes every push take the slow path.
-    pub(super) masks: [AtomicU64; MAX_SLOTS],
     pub(super) controls: [Control; MAX_SLOTS + SHEAF_ORDERS],
 }
 
-/// Byte offset of the masks, for the sequences.
-pub(super) const MASKS: usize = offset_of!(Table, masks);
+/// Byte offset of the mask of slot 0, for the sequences: the others follow sixteen bytes apart.
+pub(super) const MASKS: usize = offset_of!(Table, controls) + offset_of!(Control, mask);
 
 /// Byte offset of the epoch that governs `place`, for the sequences.
 pub(super) const fn epoch_offset(place: Place) -> usize {
-    offset_of!(Table, controls) + place.control() * size_of::<Control>()
+    offset_of!(Table, controls) + place.control() * size_of::<Control>() + offset_of!(Control, epoch)
 }
 
 /// The offsets that the sequences are written with.
 const _: () = {
     assert!(offset_of!(Table, base) == 0 && offset_of!(Table, cs) == 8);
     assert!(offset_of!(Table, id) == 16 && offset_of!(Table, cpus) == 24);
-    assert!(offset_of!(Control, epoch) == 0);
+    assert!(size_of::<Control>() == 16 && PAIRS.is_multiple_of(16));
     assert!(CPU_ROW_SHIFT == 16);
 };
 
@@ -117,8 +129,8 @@ impl Table {
             cpus: AtomicU32::new(0),
             locked: AtomicU32::new(0),
             pad: [0; 12],
-            masks: [const { AtomicU64::new(0) }; MAX_SLOTS],
-            controls: [const { Control { epoch: AtomicU32::new(0), shape: AtomicU32::new(0) } }; MAX_SLOTS + SHEAF_ORDERS],
+            controls: [const { Control { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) } };
+                MAX_SLOTS + SHEAF_ORDERS],
         }
     }
 
@@ -174,11 +186,11 @@ impl Table {
 
     /// The word in which a decay pass remembers what it saw in `slot`'s main word.
     pub(super) fn idle_mark(&self, row: u32, slot: Slot) -> &AtomicU64 {
-        self.word(row, 8 * (3 * MAX_SLOTS + slot.index()))
+        self.word(row, STASHES + 16 * slot.index() + 8)
     }
 
-    /// The lock of row `row`, on a cache line of its own.
+    /// The lock of row `row`.
     pub(super) fn row_lock(&self, row: u32) -> &AtomicU64 {
-        self.word(row, CPU_ROW - 64)
+        self.word(row, LOCK)
     }
 }

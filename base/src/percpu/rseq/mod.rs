@@ -11,7 +11,7 @@ mod primitives;
 #[path = "x86_64.rs"]
 mod primitives;
 
-pub(super) use primitives::{pop, push, row, swap_if, unchain};
+pub(super) use primitives::{pop, push, rotate_pop, rotate_push, row, swap_if, unchain};
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
 pub(super) use primitives::detect;

@@ -11,7 +11,8 @@
 //! `table` points to a [`super::super::Table`]; its offsets are part of the code, see `offsets` there. Queue words are addressed
 //! through one register without index, so that the processor forwards the last store to the next load.
 
-use super::super::table::{MASKS, Slot, Table};
+use super::super::table::{MASKS, PAIRS, Slot, Table};
+use super::super::word::{Turns, Word};
 use core::arch::asm;
 
 /// The head of every critical section: descriptor 771 of section 772..773 with abort handler 774, restart at 775. Arms the section
@@ -57,7 +58,7 @@ pub(in crate::percpu) fn pop(table: &Table, slot: Slot) -> *mut u8 {
         asm!(
             enter!("776f"),
             "mov {o}, [{table}]",
-            "lea {t}, [{t} + {slot} * 8]",
+            "lea {t}, [{t} + {slot} * 8 + {pairs}]",
             "add {t}, {o}",
             "mov {v}, [{t}]",
             "mov {o}, [{o} + {v} - 8]",
@@ -71,7 +72,8 @@ pub(in crate::percpu) fn pop(table: &Table, slot: Slot) -> *mut u8 {
             "jmp 773b",
             ".popsection",
             table = in(reg) table,
-            slot = in(reg) slot.index(),
+            slot = in(reg) slot.index() * 2,
+            pairs = const PAIRS,
             t = out(reg) _,
             v = out(reg) _,
             o = out(reg) object,
@@ -90,7 +92,7 @@ pub(in crate::percpu) fn push(table: &Table, slot: Slot, object: *mut u8) -> boo
         asm!(
             enter!("{none}"),
             "mov {b}, [{table}]",
-            "lea {t}, [{t} + {slot} * 8]",
+            "lea {t}, [{t} + {slot} * 8 + {pairs}]",
             "add {t}, {b}",
             "mov {v}, [{t}]",
             "test [{table} + {slot} * 8 + {masks}], {v}",
@@ -100,12 +102,118 @@ pub(in crate::percpu) fn push(table: &Table, slot: Slot, object: *mut u8) -> boo
             "mov [{t}], {v}",
             "773:",
             table = in(reg) table,
-            slot = in(reg) slot.index(),
+            slot = in(reg) slot.index() * 2,
+            pairs = const PAIRS,
             object = in(reg) object,
             t = out(reg) _,
             v = out(reg) _,
             b = out(reg) _,
             masks = const MASKS,
+            none = label { return false },
+            options(nostack),
+        );
+    }
+    true
+}
+
+/// Takes an object from the spare sheaf of `slot` and makes that sheaf the main one, in exchange for the one that was. Null if the spare
+/// word is not `old`, or holds nothing, the epoch at `control` is no longer `epoch`, or there is no row.
+#[inline]
+pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, epoch: u32, old: Word, turns: Turns) -> *mut u8 {
+    let object: *mut u8;
+    // SAFETY: as for `pop`. Both words change in one store.
+    unsafe {
+        asm!(
+            enter!("776f"),
+            "mov {o}, [{table}]",
+            "lea {t}, [{t} + {slot} * 8 + {pairs}]",
+            "add {t}, {o}",
+            "cmp [{table} + {control}], {epoch:e}",
+            "jne 776f",
+            "cmp [{t} + 8], {old}",
+            "jne 776f",
+            "mov {v}, {old}",
+            "and {v}, -8",
+            "mov {o}, [{o} + {v} - 8]",
+            "test {o}, {o}",
+            "jz 773f",
+            "sub {v}, 8",
+            "movq {w}, {v}",
+            "mov {v}, [{t}]",
+            "or {v}, {turns}",
+            "movq {x}, {v}",
+            "punpcklqdq {w}, {x}",
+            "movdqa [{t}], {w}",
+            "773:",
+            ".pushsection .text.unlikely, \"ax\"",
+            "776: xor {o:e}, {o:e}",
+            "jmp 773b",
+            ".popsection",
+            table = in(reg) table,
+            slot = in(reg) slot.index() * 2,
+            pairs = const PAIRS,
+            control = in(reg) control,
+            epoch = in(reg) epoch,
+            old = in(reg) old.0,
+            turns = in(reg) turns.bits(),
+            t = out(reg) _,
+            v = out(reg) _,
+            o = out(reg) object,
+            w = out(xmm_reg) _,
+            x = out(xmm_reg) _,
+            options(nostack),
+        );
+    }
+    object
+}
+
+/// Adds `object` to the spare sheaf of `slot`, which `old` says has room, and makes that sheaf the main one, in exchange for the one that
+/// was. False if the spare word is not `old`, the epoch at `control` is no longer `epoch`, or there is no row.
+#[inline]
+pub(in crate::percpu) fn rotate_push(
+    table: &Table,
+    slot: Slot,
+    control: usize,
+    epoch: u32,
+    old: Word,
+    turns: Turns,
+    object: *mut u8,
+) -> bool {
+    // SAFETY: as for `push`. Both words change in one store.
+    unsafe {
+        asm!(
+            enter!("{none}"),
+            "mov {b}, [{table}]",
+            "lea {t}, [{t} + {slot} * 8 + {pairs}]",
+            "add {t}, {b}",
+            "cmp [{table} + {control}], {epoch:e}",
+            "jne {none}",
+            "cmp [{t} + 8], {old}",
+            "jne {none}",
+            "mov {v}, {old}",
+            "and {v}, -8",
+            "mov [{b} + {v}], {object}",
+            "add {v}, 8",
+            "movq {w}, {v}",
+            "mov {v}, [{t}]",
+            "or {v}, {turns}",
+            "movq {x}, {v}",
+            "punpcklqdq {w}, {x}",
+            "movdqa [{t}], {w}",
+            "773:",
+            table = in(reg) table,
+            slot = in(reg) slot.index() * 2,
+            pairs = const PAIRS,
+            control = in(reg) control,
+            epoch = in(reg) epoch,
+            old = in(reg) old.0,
+            turns = in(reg) turns.bits(),
+            object = in(reg) object,
+            t = out(reg) _,
+            v = out(reg) _,
+            b = out(reg) _,
+            w = out(xmm_reg) _,
+            x = out(xmm_reg) _,
             none = label { return false },
             options(nostack),
         );
