@@ -122,7 +122,7 @@ impl Slubq {
 
     /// Exchanges main and spare sheaf, or, where that has happened to and fro, evens them out. Null if the spare has nothing.
     fn alloc_spare(&self, cache: &Cache, lease: &Lease, shape: Shape, here: Here) -> *mut u8 {
-        let spare = self.percpu.peek(Place::Spare(cache.slot()));
+        let spare = self.percpu.peek(Place::spare(cache.slot()));
         if spare.is_empty(shape) {
             return null_mut();
         }
@@ -136,8 +136,8 @@ impl Slubq {
     /// Makes the newer half of a full spare sheaf the main one, so that as many frees as allocations can follow without another slow
     /// path: SLUB+Q's prune to half.
     fn alloc_half(&self, cache: &Cache, lease: &Lease, spare: Word) -> *mut u8 {
-        let Some(mut from) = self.claim_word(lease, Place::Spare(cache.slot()), spare) else { return null_mut() };
-        let to = if from.is_full() { self.claim(lease, Place::Main(cache.slot())) } else { None };
+        let Some(mut from) = self.claim_word(lease, Place::spare(cache.slot()), spare) else { return null_mut() };
+        let to = if from.is_full() { self.claim(lease, Place::main(cache.slot())) } else { None };
         let object = from.pop().unwrap_or(null_mut());
         match to {
             Some(mut to) => {
@@ -161,7 +161,7 @@ impl Slubq {
             count(&counters.alloc_shared);
             return Some(full);
         }
-        let blank = match self.claim(lease, Place::Spare(cache.slot())) {
+        let blank = match self.claim(lease, Place::spare(cache.slot())) {
             Some(sheaf) if !sheaf.is_empty() => return Some(sheaf),
             Some(blank) => blank,
             None if context == Context::Blocking => self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)?,
@@ -197,7 +197,7 @@ impl Slubq {
 
     /// Makes `sheaf` the main sheaf of this CPU and retires the one it replaces.
     pub(crate) fn install(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
-        let (main, shape) = (Place::Main(cache.slot()), sheaf.shape());
+        let (main, shape) = (Place::main(cache.slot()), sheaf.shape());
         let word = sheaf.into_word(self.percpu.base());
         for _ in 0..ATTEMPTS {
             let old = self.percpu.peek(main);
@@ -221,7 +221,7 @@ impl Slubq {
 
     /// Finds a place for a sheaf that was the main one: the spare's if it is vacant, or holds an emptier sheaf.
     pub(crate) fn retire(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
-        let (spare, shape) = (Place::Spare(cache.slot()), sheaf.shape());
+        let (spare, shape) = (Place::spare(cache.slot()), sheaf.shape());
         let old = self.percpu.peek(spare);
         if !old.is_none() && sheaf.is_empty() {
             return self.blocks.put(&self.percpu, sheaf);

@@ -67,7 +67,7 @@ impl Slubq {
 
     /// Exchanges main and spare sheaf, or, where that has happened to and fro, evens them out. False if the spare has no room.
     fn free_spare(&self, cache: &Cache, lease: &Lease, shape: Shape, object: *mut u8) -> bool {
-        let spare = self.percpu.peek(Place::Spare(cache.slot()));
+        let spare = self.percpu.peek(Place::spare(cache.slot()));
         if spare.is_full(shape) {
             return false;
         }
@@ -79,8 +79,8 @@ impl Slubq {
 
     /// Moves the older half of the full main sheaf to the spare one: SLUB+Q's prune to half.
     fn free_half(&self, cache: &Cache, lease: &Lease, shape: Shape, spare: Word, object: *mut u8) -> bool {
-        let Some(mut to) = self.claim_word(lease, Place::Spare(cache.slot()), spare) else { return false };
-        let Some(mut from) = self.claim(lease, Place::Main(cache.slot())) else {
+        let Some(mut to) = self.claim_word(lease, Place::spare(cache.slot()), spare) else { return false };
+        let Some(mut from) = self.claim(lease, Place::main(cache.slot())) else {
             self.retire(cache, lease, to);
             return false;
         };

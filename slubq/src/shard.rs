@@ -29,7 +29,12 @@ impl Shard {
     /// An empty shard, for models; in use they come zeroed.
     #[allow(dead_code, reason = "for models")]
     pub(crate) fn new() -> Self {
-        Self { partial: Lock::new(PageList::new()), slabs: AtomicU32::new(0), touched: AtomicU32::new(0), counters: Counters::new() }
+        Self {
+            partial: Lock::new(PageList::new()),
+            slabs: AtomicU32::new(0),
+            touched: AtomicU32::new(0),
+            counters: Counters::new(),
+        }
     }
 
     pub(crate) fn lock(&self) -> Partial<'_> {

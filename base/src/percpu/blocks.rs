@@ -63,7 +63,7 @@ impl Blocks {
     /// The same without waiting or asking for memory.
     #[must_use]
     pub fn get_nowait(&self, percpu: &PerCpu, shape: Shape) -> Option<Sheaf> {
-        let block = percpu.unchain(Place::Empties(shape.order_index()), 0);
+        let block = percpu.unchain(Place::empties(shape.order_index()), 0);
         // SAFETY: as in `get`.
         (!block.is_null()).then(|| unsafe { Sheaf::new(block, shape) })
     }
@@ -72,7 +72,7 @@ impl Blocks {
     pub fn put(&self, percpu: &PerCpu, sheaf: Sheaf) {
         let order = sheaf.shape().order_index();
         let block = sheaf.into_block();
-        if !percpu.chain(Place::Empties(order), 0, block, CHAIN) {
+        if !percpu.chain(Place::empties(order), 0, block, CHAIN) {
             self.lists[order].lock().give(block);
         }
     }

@@ -87,14 +87,14 @@ impl PerCpu {
                 if which == Idle::Untouched && main.is_none() && !self.is_untouched(row, slot) {
                     continue;
                 }
-                let spare = self.exchange(row, Place::Spare(slot));
+                let spare = self.exchange(row, Place::spare(slot));
                 for word in [main, Word(spare)] {
                     // SAFETY: taken out by the protocol, so ours, and of the slot's shape.
                     if let Some(sheaf) = unsafe { Sheaf::from_word(word, self.base(), shape) } {
                         sink(sheaf);
                     }
                 }
-                self.take_chain(self.exchange(row, Place::Stash(slot)), shape, sink);
+                self.take_chain(self.exchange(row, Place::stash(slot)), shape, sink);
             }
             first = rows.end;
         }
@@ -109,7 +109,7 @@ impl PerCpu {
         loop {
             let mut taken = false;
             for ((row, main), selected) in rows.clone().zip(mains.iter_mut()).zip(selected) {
-                let word = if selected { self.exchange(row, Place::Main(slot)) } else { 0 };
+                let word = if selected { self.exchange(row, Place::main(slot)) } else { 0 };
                 if word != 0 {
                     *main = Word(word);
                     taken = true;
@@ -145,8 +145,8 @@ impl PerCpu {
     /// True if the slot has something in that row and its main word has not changed since [`Self::mark`].
     fn is_untouched(&self, row: u32, slot: Slot) -> bool {
         let read = |place: Place| self.table.word(row, place.offset()).load(Ordering::Relaxed);
-        let main = read(Place::Main(slot));
-        let holds = !Word(main | read(Place::Spare(slot))).is_none() || read(Place::Stash(slot)) != 0;
+        let main = read(Place::main(slot));
+        let holds = !Word(main | read(Place::spare(slot))).is_none() || read(Place::stash(slot)) != 0;
         holds && main == self.table.idle_mark(row, slot).load(Ordering::Relaxed)
     }
 
@@ -159,7 +159,7 @@ impl PerCpu {
     /// Remembers every row's main word of `slot`, for [`Idle::Untouched`].
     pub fn mark(&self, slot: Slot) {
         for row in 0..self.cpus() {
-            let main = self.table.word(row, Place::Main(slot).offset()).load(Ordering::Relaxed);
+            let main = self.table.word(row, Place::main(slot).offset()).load(Ordering::Relaxed);
             let mark = self.table.idle_mark(row, slot);
             if mark.load(Ordering::Relaxed) != main {
                 mark.store(main, Ordering::Relaxed);
@@ -189,8 +189,8 @@ impl PerCpu {
         let held = |row, place: Place| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)).len(shape) as usize;
         (0..self.cpus())
             .map(|row| {
-                let stash = self.table.word(row, Place::Stash(slot).offset()).load(Ordering::Relaxed) & 63;
-                held(row, Place::Main(slot)) + held(row, Place::Spare(slot)) + stash as usize * shape.cap as usize
+                let stash = self.table.word(row, Place::stash(slot).offset()).load(Ordering::Relaxed) & 63;
+                held(row, Place::main(slot)) + held(row, Place::spare(slot)) + stash as usize * shape.cap as usize
             })
             .sum()
     }
@@ -203,6 +203,6 @@ impl PerCpu {
         };
         let fits = |row, place: Place| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)).len(shape) <= shape.cap;
         shape.order_index() < SHEAF_ORDERS
-            && (0..self.cpus()).all(|row| fits(row, Place::Main(slot)) && fits(row, Place::Spare(slot)))
+            && (0..self.cpus()).all(|row| fits(row, Place::main(slot)) && fits(row, Place::spare(slot)))
     }
 }

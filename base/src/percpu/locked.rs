@@ -84,7 +84,7 @@ impl<'a> Row<'a> {
 
     /// As the sequence of that name.
     pub(super) fn push(&self, slot: Slot, object: *mut u8) -> bool {
-        let (offset, mask) = (Place::Main(slot).offset(), self.table.controls[slot.index()].mask.load(Ordering::Relaxed));
+        let (offset, mask) = (Place::main(slot).offset(), self.table.controls[slot.index()].mask.load(Ordering::Relaxed));
         let word = self.get(offset);
         if word & mask == 0 {
             return false;
@@ -97,7 +97,7 @@ impl<'a> Row<'a> {
 
     /// As the sequence of that name.
     pub(super) fn rotate_pop(&self, slot: Slot, epoch: u32, old: Word, turns: Turns) -> *mut u8 {
-        let (main, spare) = (Place::Main(slot), Place::Spare(slot));
+        let (main, spare) = (Place::main(slot), Place::spare(slot));
         if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
             return null_mut();
         }
@@ -113,7 +113,7 @@ impl<'a> Row<'a> {
 
     /// As the sequence of that name.
     pub(super) fn rotate_push(&self, slot: Slot, epoch: u32, old: Word, turns: Turns, object: *mut u8) -> bool {
-        let (main, spare) = (Place::Main(slot), Place::Spare(slot));
+        let (main, spare) = (Place::main(slot), Place::spare(slot));
         if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
             return false;
         }

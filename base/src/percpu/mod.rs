@@ -113,7 +113,7 @@ impl PerCpu {
     /// [`Self::pop`] where rows are locked; null elsewhere.
     #[must_use]
     pub fn pop_locked(&self, slot: Slot) -> *mut u8 {
-        if self.table.is_locked() { Row::take(&self.table).pop(Place::Main(slot).offset()) } else { core::ptr::null_mut() }
+        if self.table.is_locked() { Row::take(&self.table).pop(Place::main(slot).offset()) } else { core::ptr::null_mut() }
     }
 
     /// [`Self::push`] where rows are locked; false elsewhere.
@@ -123,6 +123,7 @@ impl PerCpu {
     }
 
     /// Begins a slow path on `slot`.
+    #[inline]
     #[must_use]
     pub fn lease(&self, slot: Slot) -> Lease {
         let control = &self.table.controls[slot.index()];
@@ -136,8 +137,8 @@ impl PerCpu {
     }
 
     /// This thread's row, unless its CPU is beyond the table.
-    #[must_use]
     #[inline]
+    #[must_use]
     pub fn row(&self) -> Option<u32> {
         // Before the table is mapped there are no rows, whatever this says.
         let row = if self.table.is_locked() { Row::take(&self.table).number() } else { rseq::row(&self.table) };
@@ -145,6 +146,7 @@ impl PerCpu {
     }
 
     /// What `place` of this CPU's row holds at some moment around now.
+    #[inline]
     #[must_use]
     pub fn peek(&self, place: Place) -> Word {
         self.row().map_or(Word::NONE, |row| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)))
@@ -152,6 +154,7 @@ impl PerCpu {
 
     /// Replaces `old` by `new` in `place` of whichever row this thread is on, if it holds `old` and no drain has begun since the lease.
     /// Then whoever calls owns the sheaf of `old`, and no longer that of `new`.
+    #[inline]
     #[must_use]
     pub fn swap_if(&self, lease: &Lease, place: Place, old: Word, new: Word) -> bool {
         if self.table.is_locked() {
@@ -162,17 +165,19 @@ impl PerCpu {
 
     /// Exchanges main and spare sheaf of `lease`'s slot for an allocation: takes an object from the spare one. Null unless the spare word
     /// is `spare`, with an object, and no drain has begun since the lease.
+    #[inline]
     #[must_use]
     pub fn rotate_pop(&self, lease: &Lease, spare: Word, turns: Turns) -> *mut u8 {
         if self.table.is_locked() {
             return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare, turns);
         }
-        let control = table::epoch_offset(Place::Main(lease.slot));
+        let control = table::epoch_offset(Place::main(lease.slot));
         rseq::rotate_pop(&self.table, lease.slot, control, lease.epoch, spare, turns)
     }
 
     /// The same for a free: adds `object` to the spare sheaf. False unless the spare word is `spare`, with room, and no drain has begun
     /// since the lease.
+    #[inline]
     #[must_use]
     pub fn rotate_push(&self, lease: &Lease, spare: Word, turns: Turns, object: *mut u8) -> bool {
         if spare.is_full(lease.shape) {
@@ -181,7 +186,7 @@ impl PerCpu {
         if self.table.is_locked() {
             return Row::take(&self.table).rotate_push(lease.slot, lease.epoch, spare, turns, object);
         }
-        let control = table::epoch_offset(Place::Main(lease.slot));
+        let control = table::epoch_offset(Place::main(lease.slot));
         rseq::rotate_push(&self.table, lease.slot, control, lease.epoch, spare, turns, object)
     }
 
@@ -192,9 +197,10 @@ impl PerCpu {
     }
 
     /// Takes a full sheaf from this CPU's stash.
+    #[inline]
     #[must_use]
     pub fn unstash(&self, lease: &Lease) -> Option<Sheaf> {
-        let head = self.unchain(Place::Stash(lease.slot), lease.epoch);
+        let head = self.unchain(Place::stash(lease.slot), lease.epoch);
         // SAFETY: a stashed block held a full sheaf of the lease's shape, and is now ours.
         (!head.is_null()).then(|| unsafe { Sheaf::from_full(head, lease.shape) })
     }
@@ -203,10 +209,11 @@ impl PerCpu {
     ///
     /// # Errors
     /// The sheaf, if there is no room or a drain has begun.
+    #[inline]
     pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u32) -> Result<(), Sheaf> {
         debug_assert!(sheaf.is_full());
         let block = sheaf.into_block();
-        if self.chain(Place::Stash(lease.slot), lease.epoch, block, most) {
+        if self.chain(Place::stash(lease.slot), lease.epoch, block, most) {
             return Ok(());
         }
         // SAFETY: the block is still ours and still holds a full sheaf.
@@ -214,6 +221,7 @@ impl PerCpu {
     }
 
     /// Takes the first block off a chain of this CPU's row; null if there is none.
+    #[inline]
     fn unchain(&self, place: Place, epoch: u32) -> *mut u8 {
         let head = if self.table.is_locked() {
             Row::take(&self.table).unchain(place, epoch)
@@ -225,6 +233,7 @@ impl PerCpu {
 
     /// Puts `block` on a chain of this CPU's row, unless it has `most` blocks. The head is the first block's address with the number of
     /// blocks in its six low bits; each block's first eight bytes hold the head below it.
+    #[inline]
     fn chain(&self, place: Place, epoch: u32, block: *mut u8, most: u32) -> bool {
         let Some(row) = self.row() else { return false };
         let head = self.table.word(row, place.offset()).load(Ordering::Relaxed);

@@ -39,35 +39,50 @@ impl Slot {
 
 /// One of the words that a slot, or a sheaf order, has in each row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// The sheaf that the fast path works on.
-    Main(Slot),
-    /// The one beside it.
-    Spare(Slot),
-    /// Chain of full sheaves.
-    Stash(Slot),
-    /// Chain of empty blocks of one order.
-    Empties(usize),
+pub struct Place {
+    /// Byte offset in the row.
+    offset: u32,
+    /// Index of the control that governs it.
+    control: u32,
 }
 
 impl Place {
+    /// The sheaf that the fast path works on.
+    #[inline(always)]
+    #[must_use]
+    pub const fn main(slot: Slot) -> Self {
+        Self { offset: (PAIRS + 16 * slot.index()) as u32, control: slot.index() as u32 }
+    }
+
+    /// The one beside it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn spare(slot: Slot) -> Self {
+        Self { offset: (PAIRS + 16 * slot.index() + 8) as u32, control: slot.index() as u32 }
+    }
+
+    /// Chain of full sheaves.
+    #[inline(always)]
+    pub(super) const fn stash(slot: Slot) -> Self {
+        Self { offset: (STASHES + 16 * slot.index()) as u32, control: slot.index() as u32 }
+    }
+
+    /// Chain of empty blocks of one order.
+    #[inline(always)]
+    pub(super) const fn empties(order: usize) -> Self {
+        Self { offset: 8 * order as u32, control: (MAX_SLOTS + order) as u32 }
+    }
+
     /// Byte offset in the row.
     #[inline(always)]
     pub(super) const fn offset(self) -> usize {
-        match self {
-            Self::Main(slot) => PAIRS + 16 * slot.index(),
-            Self::Spare(slot) => PAIRS + 16 * slot.index() + 8,
-            Self::Stash(slot) => STASHES + 16 * slot.index(),
-            Self::Empties(order) => 8 * order,
-        }
+        self.offset as usize
     }
 
     /// Index of the control that governs it.
+    #[inline(always)]
     pub(super) const fn control(self) -> usize {
-        match self {
-            Self::Main(slot) | Self::Spare(slot) | Self::Stash(slot) => slot.index(),
-            Self::Empties(order) => MAX_SLOTS + order,
-        }
+        self.control as usize
     }
 }
 
