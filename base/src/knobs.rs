@@ -82,10 +82,10 @@ knobs! {
     HugeKb "huge_kb" = 32 << 10, Accepts::Number(128, 1 << 30), Any;
     /// Milliseconds after which unused memory starts to go back: free pages, empty slabs, depots, idle queues. 0: never.
     DecayMs "decay_ms" = 1000, Accepts::Number(0, 86_400_000), Any;
-    /// KiB of objects that one CPU stashes per cache beyond its queue.
-    StashKb "stash_kb" = 512, Accepts::Number(0, 1 << 20), Boot;
+    /// KiB of objects that one CPU stashes beyond its queues, all caches together.
+    StashKb "stash_kb" = 2048, Accepts::Number(0, 1 << 20), Boot;
     /// KiB of objects that a node's depot holds per cache.
-    DepotKb "depot_kb" = 1024, Accepts::Number(0, 1 << 20), Boot;
+    DepotKb "depot_kb" = 64, Accepts::Number(0, 1 << 20), Boot;
     /// Hard limit on memory in use in MiB: beyond it allocation returns null. 0: none.
     LimitMb "limit_mb" = 0, Accepts::Number(0, 1 << 30), Any;
 }

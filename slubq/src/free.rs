@@ -99,8 +99,7 @@ impl Slubq {
     /// Finds a place for a sheaf outside the queue: full ones in the stash or the depot, objects of others in their slabs.
     pub(crate) fn put_away(&self, cache: &Cache, lease: &Lease, mut sheaf: Sheaf) {
         if sheaf.is_full() {
-            let most = self.stash_sheaves(cache, sheaf.shape().cap);
-            sheaf = match self.percpu.stash(lease, sheaf, most) {
+            sheaf = match self.percpu.stash(lease, sheaf, self.stash_bytes(cache)) {
                 Ok(()) => return,
                 Err(sheaf) => sheaf,
             };
@@ -116,13 +115,9 @@ impl Slubq {
         self.dissolve(cache, sheaf);
     }
 
-    /// Sheaves that a CPU's stash may hold.
-    fn stash_sheaves(&self, cache: &Cache, cap: u32) -> u32 {
-        if cache.flags.has(Flags::LOWMEM) {
-            return 0;
-        }
-        let bytes = cap as usize * cache.geometry.size as usize;
-        ((self.knobs.get(Knob::StashKb) as usize) << 10).div_ceil(bytes).min(63) as u32
+    /// Bytes of objects that a CPU's stashes may hold.
+    fn stash_bytes(&self, cache: &Cache) -> u64 {
+        if cache.flags.has(Flags::LOWMEM) { 0 } else { self.knobs.get(Knob::StashKb) << 10 }
     }
 
     /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.

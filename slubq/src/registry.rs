@@ -193,7 +193,7 @@ impl Slubq {
             place.as_ref()
         };
         let queue = cache.tunables.get(Tunable::CpuQueueSize);
-        self.percpu.shape_first(cache.slot(), shape_of(queue));
+        self.percpu.shape_first(cache.slot(), shape_of(queue), cache.geometry.size);
         // Release pairs with the Acquire in `cache`.
         self.caches[slot].store(place.as_ptr(), Ordering::Release);
         Some(cache)

@@ -8,7 +8,7 @@ use crate::sync::{AtomicUsize, Lock, Ordering, Rank};
 use core::ptr::null_mut;
 
 /// Blocks on a CPU's chain, per order.
-const CHAIN: u32 = 48;
+const CHAIN: u64 = 48;
 
 /// Bytes of blocks made at once.
 const BATCH: usize = 8 << 10;

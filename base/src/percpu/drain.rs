@@ -11,7 +11,7 @@
 //! 4. The shape may change. The epoch becomes even.
 
 use super::table::{Place, Slot};
-use super::word::{Shape, Sheaf, Word};
+use super::word::{Chain, Shape, Sheaf, Word};
 use super::{PerCpu, Row, rseq};
 use crate::config::SHEAF_ORDERS;
 use crate::sync::{Ordering, relax};
@@ -94,7 +94,10 @@ impl PerCpu {
                         sink(sheaf);
                     }
                 }
-                self.take_chain(self.exchange(row, Place::stash(slot)), shape, sink);
+                let chain = Chain(self.exchange(row, Place::stash(slot)));
+                let bytes = chain.len() * u64::from(shape.cap) * u64::from(self.table.sizes[slot.index()].load(Ordering::Relaxed));
+                self.table.stashed(row).fetch_sub(bytes, Ordering::Relaxed);
+                self.take_chain(chain, shape, sink);
             }
             first = rows.end;
         }
@@ -132,11 +135,11 @@ impl PerCpu {
         self.table.word(row, place.offset()).swap(0, Ordering::AcqRel)
     }
 
-    fn take_chain(&self, mut head: u64, shape: Shape, sink: &mut impl FnMut(Sheaf)) {
-        while head != 0 {
-            let block = core::ptr::with_exposed_provenance_mut::<u8>((head & !63) as usize);
+    fn take_chain(&self, mut chain: Chain, shape: Shape, sink: &mut impl FnMut(Sheaf)) {
+        while chain.len() != 0 {
+            let block = chain.block();
             // SAFETY: the chain is ours; a chained block's first eight bytes are the link.
-            head = unsafe { block.cast::<u64>().read() };
+            chain = Chain(unsafe { block.cast::<u64>().read() });
             // SAFETY: a stashed block holds a full sheaf.
             sink(unsafe { Sheaf::from_full(block, shape) });
         }
@@ -167,8 +170,10 @@ impl PerCpu {
         }
     }
 
-    /// Sets the shape of a slot that has never had one; nothing of it can be in use. `cap` 0 means no queues.
-    pub fn shape_first(&self, slot: Slot, shape: Shape) {
+    /// Sets the shape of a slot that has never had one, and whose objects are `size` bytes; nothing of it can be in use. `cap` 0 means no
+    /// queues.
+    pub fn shape_first(&self, slot: Slot, shape: Shape, size: u32) {
+        self.table.sizes[slot.index()].store(size, Ordering::Relaxed);
         self.reshape(slot, shape);
         // Release pairs with the Acquire in `lease`.
         self.table.controls[slot.index()].epoch.fetch_add(2, Ordering::Release);
@@ -189,8 +194,8 @@ impl PerCpu {
         let held = |row, place: Place| Word(self.table.word(row, place.offset()).load(Ordering::Relaxed)).len(shape) as usize;
         (0..self.cpus())
             .map(|row| {
-                let stash = self.table.word(row, Place::stash(slot).offset()).load(Ordering::Relaxed) & 63;
-                held(row, Place::main(slot)) + held(row, Place::spare(slot)) + stash as usize * shape.cap as usize
+                let stash = Chain(self.table.word(row, Place::stash(slot).offset()).load(Ordering::Relaxed));
+                held(row, Place::main(slot)) + held(row, Place::spare(slot)) + stash.len() as usize * shape.cap as usize
             })
             .sum()
     }

@@ -3,8 +3,7 @@
 //! A thread tries the row of the CPU it is on, then a few others, so that it seldom waits for a preempted holder.
 
 use super::table::{Place, Slot, Table};
-use super::word::{Turns, Word};
-use crate::config::SHEAF_MAX_ORDER;
+use super::word::{Chain, Turns, Word};
 use crate::sync::{Ordering, relax};
 use core::ptr::null_mut;
 
@@ -145,7 +144,7 @@ impl<'a> Row<'a> {
             return 0;
         }
         // SAFETY: a chained block is the chain's, and its first eight bytes are the link.
-        let next = unsafe { *core::ptr::with_exposed_provenance::<u64>((head & !63) as usize) };
+        let next = unsafe { *Chain(head).block().cast::<u64>() };
         self.set(place.offset(), next);
         head
     }
@@ -170,5 +169,3 @@ fn try_take(table: &Table, row: u32) -> bool {
 pub(super) fn release(table: &Table, row: u32) {
     table.row_lock(row).store(0, Ordering::Release);
 }
-
-const _: () = assert!(SHEAF_MAX_ORDER >= 6, "chain heads keep a count in the six low bits of a block's address");

@@ -24,6 +24,7 @@ use crate::source::PageSource;
 use crate::sync::{Lock, Ordering, Rank};
 use locked::Row;
 use table::Table;
+use word::Chain;
 
 /// How the rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,19 +202,37 @@ impl PerCpu {
     #[must_use]
     pub fn unstash(&self, lease: &Lease) -> Option<Sheaf> {
         let head = self.unchain(Place::stash(lease.slot), lease.epoch);
+        if head.is_null() {
+            return None;
+        }
+        if let Some(row) = self.row() {
+            self.table.stashed(row).fetch_sub(self.weight(lease), Ordering::Relaxed);
+        }
         // SAFETY: a stashed block held a full sheaf of the lease's shape, and is now ours.
-        (!head.is_null()).then(|| unsafe { Sheaf::from_full(head, lease.shape) })
+        Some(unsafe { Sheaf::from_full(head, lease.shape) })
     }
 
-    /// Puts a full sheaf into this CPU's stash unless it holds `most`; gives it back otherwise.
+    /// Bytes of the objects in a full sheaf.
+    fn weight(&self, lease: &Lease) -> u64 {
+        u64::from(self.table.sizes[lease.slot.index()].load(Ordering::Relaxed)) * u64::from(lease.shape.cap)
+    }
+
+    /// Puts a full sheaf into this CPU's stash unless all its stashes then held more than `most` bytes of objects; gives it back
+    /// otherwise.
     ///
     /// # Errors
     /// The sheaf, if there is no room or a drain has begun.
     #[inline]
-    pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u32) -> Result<(), Sheaf> {
+    pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u64) -> Result<(), Sheaf> {
         debug_assert!(sheaf.is_full());
+        let Some(row) = self.row() else { return Err(sheaf) };
+        let (stashed, weight) = (self.table.stashed(row), self.weight(lease));
+        if stashed.load(Ordering::Relaxed).wrapping_add(weight) as i64 > most as i64 {
+            return Err(sheaf);
+        }
         let block = sheaf.into_block();
-        if self.chain(Place::stash(lease.slot), lease.epoch, block, most) {
+        if self.chain(Place::stash(lease.slot), lease.epoch, block, Chain::MOST) {
+            stashed.fetch_add(weight, Ordering::Relaxed);
             return Ok(());
         }
         // SAFETY: the block is still ours and still holds a full sheaf.
@@ -228,23 +247,21 @@ impl PerCpu {
         } else {
             rseq::unchain(&self.table, place.offset(), table::epoch_offset(place), epoch)
         };
-        core::ptr::with_exposed_provenance_mut((head & !63) as usize)
+        Chain(head).block()
     }
 
-    /// Puts `block` on a chain of this CPU's row, unless it has `most` blocks. The head is the first block's address with the number of
-    /// blocks in its six low bits; each block's first eight bytes hold the head below it.
+    /// Puts `block` on a chain of this CPU's row, unless it has `most` blocks.
     #[inline]
-    fn chain(&self, place: Place, epoch: u32, block: *mut u8, most: u32) -> bool {
+    fn chain(&self, place: Place, epoch: u32, block: *mut u8, most: u64) -> bool {
         let Some(row) = self.row() else { return false };
-        let head = self.table.word(row, place.offset()).load(Ordering::Relaxed);
-        if (head & 63) as u32 >= most.min(63) {
+        let chain = Chain(self.table.word(row, place.offset()).load(Ordering::Relaxed));
+        if chain.len() >= most {
             return false;
         }
-        let new = block.expose_provenance() as u64 | ((head & 63) + 1);
         // SAFETY: the block is ours until the swap succeeds.
-        unsafe { block.cast::<u64>().write(head) };
+        unsafe { block.cast::<u64>().write(chain.0) };
         let lease = Lease { slot: Slot::new(0), epoch, shape: Shape { order: 0, cap: 0 } };
-        self.swap_if(&lease, place, Word(head), Word(new))
+        self.swap_if(&lease, place, Word(chain.0), Word(chain.with(block).0))
     }
 
     /// Takes what `fork` must not find taken.

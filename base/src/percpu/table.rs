@@ -3,8 +3,8 @@
 //! One row per CPU id, [`CPU_ROW`] bytes apart, each laid out as
 //!
 //! ```text
-//! | empties per order, lock | main, spare per slot | stash, idle mark per slot | ...
-//!   0                         HEAD                   HEAD + 16 * MAX_SLOTS
+//! | empties per order, stashed, lock | main, spare per slot | stash, idle mark per slot | ...
+//!   0                                  HEAD                   HEAD + 16 * MAX_SLOTS
 //! ```
 //!
 //! Main and spare lie side by side, so that one store of sixteen bytes can exchange them. What a small program touches of a row is on
@@ -91,6 +91,8 @@ const HEAD: usize = 256;
 /// Byte offset of the pairs of main and spare word in a row, for the sequences.
 pub(super) const PAIRS: usize = HEAD;
 const STASHES: usize = PAIRS + 16 * MAX_SLOTS;
+/// Offset of the count of bytes that the row's stashes hold.
+const STASHED: usize = 128;
 /// Offset of a row's lock: a cache line of its own.
 const LOCK: usize = 192;
 
@@ -117,6 +119,8 @@ pub(super) struct Table {
     locked: AtomicU32,
     pad: [usize; 12],
     pub(super) controls: [Control; MAX_SLOTS + SHEAF_ORDERS],
+    /// Bytes of an object of each slot.
+    pub(super) sizes: [AtomicU32; MAX_SLOTS],
 }
 
 /// Byte offset of the mask of slot 0, for the sequences: the others follow sixteen bytes apart.
@@ -146,6 +150,7 @@ impl Table {
             pad: [0; 12],
             controls: [const { Control { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) } };
                 MAX_SLOTS + SHEAF_ORDERS],
+            sizes: [const { AtomicU32::new(0) }; MAX_SLOTS],
         }
     }
 
@@ -202,6 +207,12 @@ impl Table {
     /// The word in which a decay pass remembers what it saw in `slot`'s main word.
     pub(super) fn idle_mark(&self, row: u32, slot: Slot) -> &AtomicU64 {
         self.word(row, STASHES + 16 * slot.index() + 8)
+    }
+
+    /// Bytes of objects in the stashes of row `row`. A thread that is moved between filling a stash and counting counts in another row,
+    /// so that this may be a little off, even below zero.
+    pub(super) fn stashed(&self, row: u32) -> &AtomicU64 {
+        self.word(row, STASHED)
     }
 
     /// The lock of row `row`.

@@ -137,6 +137,33 @@ impl Word {
     }
 }
 
+/// Head of a chain of blocks: the first one's address in the low 48 bits, the number of blocks in the others. Each block's first eight
+/// bytes hold the head below it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(super) struct Chain(pub(super) u64);
+
+impl Chain {
+    const ADDRESS: u32 = 48;
+    /// Blocks that can be counted.
+    pub(super) const MOST: u64 = (1 << (64 - Self::ADDRESS)) - 1;
+
+    /// Blocks in it.
+    pub(super) const fn len(self) -> u64 {
+        self.0 >> Self::ADDRESS
+    }
+
+    /// The first of them; null if there is none.
+    pub(super) fn block(self) -> *mut u8 {
+        core::ptr::with_exposed_provenance_mut((self.0 & ((1 << Self::ADDRESS) - 1)) as usize)
+    }
+
+    /// This chain with `block` in front. The caller links them.
+    pub(super) fn with(self, block: *mut u8) -> Self {
+        Self(block.expose_provenance() as u64 | (self.len() + 1) << Self::ADDRESS)
+    }
+}
+
 /// A sheaf that nobody else can reach.
 #[derive(Debug)]
 #[must_use]
