@@ -540,7 +540,7 @@ fn decay_can_be_turned_off_and_on_again() {
 
 #[test]
 fn a_depot_gives_up_what_was_idle_and_no_more() {
-    let heap = Heap::new(&configurations()[0].1.with(Knob::StashKb, 0));
+    let heap = Heap::new(&configurations()[0].1.with(Knob::StashKb, 0).with(Knob::DepotKb, 1024));
     let cache = heap.cache(&alone("depot", 512));
     let objects: Vec<_> = (0..63 * 20).map(|_| heap.slubq.alloc_object(cache)).collect();
     // SAFETY: allocated above.
