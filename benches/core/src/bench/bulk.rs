@@ -20,7 +20,7 @@ pub(crate) struct Bulk;
 
 /// Shape, threads, objects per round and thread, rounds.
 const ROWS: &[(&str, usize, usize, usize)] =
-    &[("ladder", 1, 20_000, 500), ("ladder", 4, 20_000, 150), ("ring", 4, 40_000, 60), ("plain", 1, 20_000, 1_500)];
+    &[("ladder", 1, 20_000, 1_500), ("ladder", 4, 20_000, 400), ("ring", 4, 40_000, 60), ("plain", 1, 20_000, 1_500)];
 
 /// Sizes drawn before the clock starts; a round takes them one after the other.
 const SIZES: usize = 4_099;

@@ -4,6 +4,7 @@ mod bulk;
 mod churn;
 mod hackbench;
 mod index;
+mod keyvalue;
 mod large;
 mod larson;
 mod malloc_test;
@@ -35,6 +36,7 @@ pub(crate) const BENCHES: &[&dyn Bench] = &[
     &realloc::Realloc,
     &spike::Spike,
     &index::Index,
+    &keyvalue::KeyValue,
     &startup::Startup,
 ];
 

@@ -52,7 +52,7 @@ pub(super) fn rows(scale: Scale) -> Vec<Row> {
         Row::new(count(threads, "thread"))
             .with("threads", threads)
             .with("blocks", scale.pick(10, 1_000, 1_000))
-            .with("writes", scale.pick(100, 8_000, 32_000))
+            .with("writes", scale.pick(100, 20_000, 80_000))
     };
     [1, 2, 4].map(row).into()
 }
