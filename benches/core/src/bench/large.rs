@@ -1,6 +1,6 @@
 //! large: random replacement among twenty blocks of 5 to 25 MB.
 //!
-//! Daan Leijen's `malloc-large`: what a program does that reads whole files or images. The time is that of the page
+//! In the sense of mimalloc-bench's `malloc-large`: what a program does that reads whole files or images. The time is that of the page
 //! faults, and so of what an allocator does with a freed block: give it back at once, or keep it a while.
 
 use clap::ArgMatches;
