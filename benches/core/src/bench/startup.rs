@@ -32,7 +32,7 @@ impl Bench for Startup {
     }
 
     fn rows(&self, _: &ArgMatches, scale: Scale) -> Result<Vec<Row>> {
-        let starts = scale.pick(2, 50, 200);
+        let starts = scale.pick(2, 25, 100);
         Ok(vec![Row::new(format!("{starts} starts")).with("starts", starts).with("kind", Kind::Processes)])
     }
 
