@@ -37,8 +37,11 @@ impl Store {
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
-        let shard = (Hash::default().hash_one(key) >> 32) as usize % SHARDS;
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[Self::shard_number(key)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard_number(key: &str) -> usize {
+        (Hash::default().hash_one(key) >> 32) as usize % SHARDS
     }
 
     /// Sets a key.
@@ -111,22 +114,28 @@ mod tests {
         assert_eq!(store.get("key"), None);
     }
 
+    /// Keys of one shard.
+    fn keys() -> impl Iterator<Item = String> {
+        (0..).map(|number| format!("key{number}")).filter(|key| Store::shard_number(key) == 3)
+    }
+
     #[test]
     fn the_oldest_is_evicted_and_bytes_add_up() {
         let store = Store::with_room_for(SHARDS * 1_000);
-        let key = |number: usize| format!("key{number}");
-        for number in 0..2_000 {
-            // Set again and again, the first key is young at the end.
-            store.set(key(0), &[0; 10]);
-            store.set(key(number), &[0; 100]);
-        }
-        assert!(store.get(&key(1)).is_none() && store.get(&key(1_999)).is_some() && store.get(&key(0)).is_some());
-        for shard in &store.shards {
-            let shard = shard.lock().unwrap();
-            let bytes: usize = shard.map.values().map(|entry| entry.value.len()).sum();
-            assert_eq!(shard.value_bytes, bytes);
-            assert!(bytes <= 1_000 && bytes > 700);
-        }
-        assert!(store.live_bytes() > SHARDS * 700);
+        keys().take(25).for_each(|key| store.set(key, &[0; 100]));
+        let live: Vec<_> = keys().take(25).map(|key| store.get(&key).is_some()).collect();
+        assert_eq!(live, [vec![false; 15], vec![true; 10]].concat());
+        assert_eq!(store.shards[3].lock().unwrap().value_bytes, 1_000);
+        assert!(store.live_bytes() > 1_000);
+    }
+
+    #[test]
+    fn what_was_set_again_is_young() {
+        let store = Store::with_room_for(SHARDS * 1_000);
+        let keys: Vec<_> = keys().take(11).collect();
+        keys[..9].iter().for_each(|key| store.set(key.clone(), &[0; 100]));
+        store.set(keys[0].clone(), &[0; 100]);
+        keys[9..].iter().for_each(|key| store.set(key.clone(), &[0; 100]));
+        assert!(store.get(&keys[0]).is_some() && store.get(&keys[1]).is_none() && store.get(&keys[2]).is_some());
     }
 }
