@@ -11,17 +11,21 @@
 mod blocks;
 mod drain;
 mod locked;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod rseq;
 mod table;
 mod word;
 
 pub use blocks::Blocks;
 pub use drain::Idle;
+#[cfg(loom)]
+pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};
 pub use word::{Shape, Sheaf, Word};
 
 use crate::source::PageSource;
-use crate::sync::{Lock, Ordering, Rank};
+use crate::sync::{Lock, Ordering, Rank, const_fn};
 use locked::Row;
 use table::Table;
 
@@ -60,10 +64,12 @@ impl Lease {
 }
 
 impl PerCpu {
-    /// No queues yet: every pop finds nothing and every push has no room.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { table: Table::new(), drain: Lock::new(()) }
+    const_fn! {
+        /// No queues yet: every pop finds nothing and every push has no room.
+        #[must_use]
+        pub const fn new() -> Self {
+            Self { table: Table::new(), drain: Lock::new(()) }
+        }
     }
 
     /// Maps the rows and finds out how they can be kept. False if there is no memory.

@@ -8,7 +8,7 @@
 
 use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER, SHEAF_ORDERS};
 use crate::source::{PageSource, os_page};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, begin, const_fn, filled};
 use core::mem::offset_of;
 use core::ptr::null_mut;
 
@@ -82,7 +82,7 @@ pub(super) struct Control {
 #[repr(C, align(128))]
 pub(super) struct Table {
     base: AtomicPtr<u8>,
-    cs: AtomicUsize,
+    pub(super) cs: AtomicUsize,
     id: AtomicUsize,
     cpus: AtomicU32,
     locked: AtomicU32,
@@ -91,6 +91,9 @@ pub(super) struct Table {
     pub(super) masks: [AtomicU64; MAX_SLOTS],
     pub(super) controls: [Control; MAX_SLOTS + SHEAF_ORDERS],
 }
+
+/// Words of a row, its lock not among them.
+const WORDS: usize = 4 * MAX_SLOTS + SHEAF_ORDERS;
 
 /// Byte offset of the masks, for the sequences.
 pub(super) const MASKS: usize = offset_of!(Table, masks);
@@ -109,16 +112,18 @@ const _: () = {
 };
 
 impl Table {
-    pub(super) const fn new() -> Self {
-        Self {
-            base: AtomicPtr::new(null_mut()),
-            cs: AtomicUsize::new(0),
-            id: AtomicUsize::new(0),
-            cpus: AtomicU32::new(0),
-            locked: AtomicU32::new(0),
-            pad: [0; 12],
-            masks: [const { AtomicU64::new(0) }; MAX_SLOTS],
-            controls: [const { Control { epoch: AtomicU32::new(0), shape: AtomicU32::new(0) } }; MAX_SLOTS + SHEAF_ORDERS],
+    const_fn! {
+        pub(super) const fn new() -> Self {
+            Self {
+                base: AtomicPtr::new(null_mut()),
+                cs: AtomicUsize::new(0),
+                id: AtomicUsize::new(0),
+                cpus: AtomicU32::new(0),
+                locked: AtomicU32::new(0),
+                pad: [0; 12],
+                masks: filled![AtomicU64::new(0); MAX_SLOTS],
+                controls: filled![Control { epoch: AtomicU32::new(0), shape: AtomicU32::new(0) }; MAX_SLOTS + SHEAF_ORDERS],
+            }
         }
     }
 
@@ -133,6 +138,13 @@ impl Table {
         // SAFETY: inside the mapping just made, which is never unmapped.
         self.base.store(unsafe { front_at.as_ptr().add(front) }, Ordering::Relaxed);
         self.cpus.store(cpus, Ordering::Relaxed);
+        for row in 0..cpus {
+            // SAFETY: both lie in the row, which was just mapped.
+            unsafe {
+                begin(core::ptr::from_ref(self.word(row, 0)).cast_mut(), WORDS, || AtomicU64::new(0));
+                begin(core::ptr::from_ref(self.row_lock(row)).cast_mut(), 1, || AtomicU64::new(0));
+            }
+        }
         true
     }
 
