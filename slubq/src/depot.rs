@@ -24,6 +24,11 @@ pub(crate) struct Depot {
 }
 
 impl Depot {
+    /// An empty depot.
+    pub(crate) fn new() -> Self {
+        Self { full: Lock::new(Full { head: core::ptr::null_mut(), len: 0, low: 0 }), contended: AtomicU32::new(0) }
+    }
+
     /// Takes a full sheaf, unless the lock is busy: then the slabs are the better place to go.
     #[must_use]
     pub(crate) fn take(&self, percpu: &PerCpu, slot: Slot, lease: &Lease) -> Option<Sheaf> {

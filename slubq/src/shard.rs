@@ -23,8 +23,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// An empty shard, for models; in use they come zeroed.
-    #[allow(dead_code, reason = "for models")]
+    /// An empty shard.
     pub(crate) fn new() -> Self {
         Self { partial: Lock::new(PageList::new()), slabs: AtomicU32::new(0), touched: AtomicU32::new(0) }
     }

@@ -83,7 +83,7 @@ impl World {
 #[test]
 fn loom_pages_freed_by_one_come_zeroed_to_another() {
     static SOURCE: Scratch = Scratch::new();
-    explore("free, zeroed allocation", || {
+    explore(|| {
         let (world, runs) = World::new(&SOURCE, 2);
         let theirs = world.clone();
         let freer = thread::spawn(move || {
@@ -99,7 +99,7 @@ fn loom_pages_freed_by_one_come_zeroed_to_another() {
 #[test]
 fn loom_two_who_allocate_first_share_one_arena() {
     static SOURCE: Scratch = Scratch::new();
-    explore("first allocation of two", || {
+    explore(|| {
         SOURCE.begin();
         let pages = Arc::new(Pages::new(&SOURCE));
         pages.configure(64 * PAGE_SIZE, 0, 32 << 20);
@@ -119,7 +119,7 @@ fn loom_two_who_allocate_first_share_one_arena() {
 #[test]
 fn loom_a_purge_leaves_what_others_take_alone() {
     static SOURCE: Scratch = Scratch::new();
-    explore("purge, allocation", || {
+    explore(|| {
         let (world, runs) = World::new(&SOURCE, 2);
         runs.iter().for_each(|run| world.free(run));
         let theirs = world.clone();
@@ -135,7 +135,7 @@ fn loom_a_purge_leaves_what_others_take_alone() {
 #[test]
 fn loom_no_dirty_page_looks_clean_while_it_ages() {
     static SOURCE: Scratch = Scratch::new();
-    explore("decay tick, zeroed allocation", || {
+    explore(|| {
         let (world, runs) = World::new(&SOURCE, 1);
         world.free(&runs[0]);
         let theirs = world.clone();
@@ -150,7 +150,7 @@ fn loom_no_dirty_page_looks_clean_while_it_ages() {
 #[test]
 fn loom_who_sees_a_page_below_the_limit_sees_its_descriptor() {
     static SOURCE: Scratch = Scratch::new();
-    explore("growth, look-up", || {
+    explore(|| {
         let (world, _) = World::new(&SOURCE, 0);
         let theirs = world.clone();
         // As a free of a foreign pointer does.
@@ -167,7 +167,7 @@ fn loom_who_sees_a_page_below_the_limit_sees_its_descriptor() {
 #[test]
 fn loom_of_two_who_want_the_last_page_of_the_limit_one_gets_it() {
     static SOURCE: Scratch = Scratch::new();
-    explore("two at the hard limit", || {
+    explore(|| {
         let (world, runs) = World::new(&SOURCE, 1);
         world.pages.configure(64 * PAGE_SIZE, 2 * PAGE_SIZE, 32 << 20);
         let theirs = world.clone();

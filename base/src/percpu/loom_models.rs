@@ -122,7 +122,7 @@ fn beside_a_drain(world: &Arc<World>, owner: fn(&World) -> Vec<usize>, which: Id
 #[test]
 fn loom_a_push_beside_a_drain_loses_no_object() {
     static SOURCE: Scratch = Scratch::new();
-    explore("push, drain", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
         let held = beside_a_drain(&world, |world| world.push(2), Idle::Any, None);
@@ -133,7 +133,7 @@ fn loom_a_push_beside_a_drain_loses_no_object() {
 #[test]
 fn loom_pops_beside_a_drain_double_no_object() {
     static SOURCE: Scratch = Scratch::new();
-    explore("pops, drain", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         world.place(MAIN, world.sheaf(0, SHAPE, &[1, 2, 3]));
         let held = beside_a_drain(&world, |world| [world.pop(), world.pop()].concat(), Idle::Any, None);
@@ -144,7 +144,7 @@ fn loom_pops_beside_a_drain_double_no_object() {
 #[test]
 fn loom_two_on_one_cpu_and_a_drain_agree_on_the_objects() {
     static SOURCE: Scratch = Scratch::new();
-    explore("push, pop, drain", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
         let theirs = world.clone();
@@ -158,7 +158,7 @@ fn loom_two_on_one_cpu_and_a_drain_agree_on_the_objects() {
 #[test]
 fn loom_a_sheaf_is_installed_before_a_drain_or_kept() {
     static SOURCE: Scratch = Scratch::new();
-    explore("claim and install, drain", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
         world.place(SPARE, world.sheaf(1, SHAPE, &[2, 3]));
@@ -178,7 +178,7 @@ fn loom_a_sheaf_is_installed_before_a_drain_or_kept() {
 #[test]
 fn loom_a_stash_is_drained_or_used() {
     static SOURCE: Scratch = Scratch::new();
-    explore("unstash and stash, drain", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         let full = world.sheaf(0, SHAPE, &[1, 2, 3]);
         world.percpu.stash(&world.percpu.lease(SLOT), full, 9).unwrap();
@@ -199,7 +199,7 @@ fn loom_a_stash_is_drained_or_used() {
 #[test]
 fn loom_no_sheaf_of_an_old_shape_is_installed() {
     static SOURCE: Scratch = Scratch::new();
-    explore("install, change of shape", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         let owner = |world: &World| match world.percpu.lease(SLOT) {
             lease if lease.shape().is_some() => {
@@ -217,7 +217,7 @@ fn loom_no_sheaf_of_an_old_shape_is_installed() {
 #[test]
 fn loom_a_push_beside_a_drain_of_idle_rows_loses_no_object() {
     static SOURCE: Scratch = Scratch::new();
-    explore("push, drain of idle rows", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
         world.place(SPARE, world.sheaf(1, SHAPE, &[2]));
@@ -230,7 +230,7 @@ fn loom_a_push_beside_a_drain_of_idle_rows_loses_no_object() {
 #[test]
 fn loom_two_on_one_cpu_share_its_stash() {
     static SOURCE: Scratch = Scratch::new();
-    explore("unstash, unstash and stash", || {
+    explore(|| {
         let world = World::new(&SOURCE, false);
         for (block, objects) in [[1, 2, 3], [4, 5, 6]].iter().enumerate() {
             let full = world.sheaf(block, SHAPE, objects);
@@ -254,7 +254,7 @@ fn loom_a_slow_path_may_be_moved_to_another_cpu() {
     static SOURCE: Scratch = Scratch::new();
     // After any number of the times that the slow path looks where it is.
     for looks in 0..6 {
-        explore("claim and install while moved, pop", move || {
+        explore(move || {
             let world = World::new(&SOURCE, false);
             world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
             world.place(SPARE, world.sheaf(1, SHAPE, &[2]));
@@ -278,7 +278,7 @@ fn loom_a_slow_path_may_be_moved_to_another_cpu() {
 #[test]
 fn loom_locked_rows_lose_nothing_beside_a_drain() {
     static SOURCE: Scratch = Scratch::new();
-    explore("push, pop, drain, on a locked row", || {
+    explore(|| {
         let world = World::new(&SOURCE, true);
         world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
         let held = beside_a_drain(&world, |world| [world.push(2), world.pop()].concat(), Idle::Any, None);

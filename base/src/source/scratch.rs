@@ -32,6 +32,12 @@ impl Scratch {
         }
     }
 
+    /// Mappings and reservations that this execution was given.
+    #[must_use]
+    pub fn given(&self) -> usize {
+        self.0.iter().filter(|place| place.get().is_some()).count()
+    }
+
     fn note(&self, at: NonNull<u8>, len: usize) -> Option<NonNull<u8>> {
         self.0.iter().find(|place| place.get().is_none())?.set(Some((at, len)));
         Some(at)

@@ -1,4 +1,4 @@
-//! Runs a model and says how many executions it took. Used by the models of the crates above, too.
+//! Runs a test's model and says how many executions it took. The crates above have it by its path.
 
 extern crate std;
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 const BRANCHES: usize = 100_000;
 
 /// Runs `model` in every order of its threads that the memory model and the bound on preemptions allow.
-pub(crate) fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
     let executions = Arc::new(AtomicUsize::new(0));
     let count = executions.clone();
     let mut builder = loom::model::Builder::new();
@@ -21,5 +21,6 @@ pub(crate) fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
         count.fetch_add(1, Ordering::Relaxed);
         model();
     });
-    eprintln!("{name}: {} executions, {:.2} s", executions.load(Ordering::Relaxed), start.elapsed().as_secs_f64());
+    let (count, seconds) = (executions.load(Ordering::Relaxed), start.elapsed().as_secs_f64());
+    eprintln!("{}: {count} executions, {seconds:.2} s", std::thread::current().name().unwrap_or("?"));
 }

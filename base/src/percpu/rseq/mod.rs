@@ -16,10 +16,10 @@ mod primitives;
 
 pub(super) use primitives::{pop, push, row, swap_if, unchain};
 
-#[cfg(loom)]
-pub use primitives::{claimed, move_after, run_on};
 #[cfg(any(loom, not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))))]
 pub(super) use primitives::{barrier, detect};
+#[cfg(loom)]
+pub use primitives::{claimed, move_after, run_on};
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 pub(super) use {detect::detect, membarrier::barrier};
 
