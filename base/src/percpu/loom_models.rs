@@ -5,6 +5,7 @@ extern crate std;
 use super::{Idle, Lease, PerCpu, Place, Shape, Sheaf, Slot, Word, claimed, move_after, run_on};
 use crate::source::{PageSource, Scratch};
 use crate::sync::explore::explore;
+use crate::sync::{AtomicU32, Ordering};
 use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -283,5 +284,31 @@ fn loom_locked_rows_lose_nothing_beside_a_drain() {
         world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
         let held = beside_a_drain(&world, |world| [world.push(2), world.pop()].concat(), Idle::Any, None);
         world.settle(held, 2);
+    });
+}
+
+#[test]
+fn loom_no_slot_changes_hands_while_it_is_drained() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let world = World::new(&SOURCE, false);
+        world.place(MAIN, world.sheaf(0, SHAPE, &[1]));
+        // Not 0 while a cache has the slot.
+        let owner = Arc::new(AtomicU32::new(1));
+        let (theirs, left) = (world.clone(), owner.clone());
+        let drain = thread::spawn(move || {
+            run_on(1);
+            let mut held = Vec::new();
+            let still = || left.load(Ordering::Relaxed) == 1;
+            let sink = |sheaf| {
+                assert_eq!(left.load(Ordering::Relaxed), 1);
+                held.append(&mut objects(Some(sheaf)));
+            };
+            let drained = theirs.percpu.drain_and(SLOT, Idle::Any, still, sink, |_| None);
+            assert_eq!(drained, !held.is_empty());
+            held
+        });
+        world.percpu.undrained(|| owner.store(0, Ordering::Relaxed));
+        world.settle(drain.join().unwrap(), 1);
     });
 }

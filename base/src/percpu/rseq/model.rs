@@ -208,7 +208,10 @@ pub(in crate::percpu) fn pop(table: &Table, slot: Slot) -> *mut u8 {
         };
         let popped = sequence.step(|| {
             let below = slot_at(table, top.wrapping_sub(8));
-            watch(below.addr(), false);
+            // The null below the table is never written.
+            if top != 0 {
+                watch(below.addr(), false);
+            }
             // SAFETY: below the top of a sheaf, or of the table, lies an object or null; uninterrupted, the sheaf is this row's.
             let object = unsafe { below.read() };
             if !object.is_null() {
