@@ -135,6 +135,8 @@ fn loom_a_slab_is_stolen_while_another_frees_into_it() {
     explore(|| {
         // Without queues every object goes past them.
         let (slubq, cache) = up(&SOURCE, 0);
+        // And without room for empty slabs, who empties one releases it.
+        slubq.tune(cache, Tunable::MinPartial, 0).unwrap();
         let objects = take(&slubq, cache, 1);
         let theirs = slubq.clone();
         let thief = thread::spawn(move || {

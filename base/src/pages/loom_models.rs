@@ -139,11 +139,11 @@ fn loom_no_dirty_page_looks_clean_while_it_ages() {
         let (world, runs) = World::new(&SOURCE, 1);
         world.free(&runs[0]);
         let theirs = world.clone();
-        let ticker = thread::spawn(move || theirs.pages.decay());
-        let mine = world.take_zeroed();
-        ticker.join().unwrap();
-        assert_eq!(world.read(&mine), 0xA5);
-        world.settle(&[mine]);
+        let taker = thread::spawn(move || theirs.take_zeroed());
+        world.pages.decay();
+        let run = taker.join().unwrap();
+        assert_eq!(world.read(&run), 0xA5);
+        world.settle(&[run]);
     });
 }
 
