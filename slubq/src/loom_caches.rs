@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::cache::{Cache, Flags, Spec, Tunable, shape_of};
 use crate::depot::Depot;
-use crate::explore::explore;
+use crate::explore::{explore, explore_within};
 use crate::slubq::Slubq;
 use kmem_base::classes::Class;
 use kmem_base::knobs::{Knob, Settings};
@@ -96,7 +96,7 @@ fn loom_the_first_allocations_of_two_are_two_objects() {
     // Without queues: more of what the two have in common, and fewer orders that make no difference.
     const SETTINGS: Settings = self::SETTINGS.with(Knob::Queues, 0);
     static SOURCE: Scratch = Scratch::new();
-    explore(|| {
+    explore_within(1, || {
         let slubq = down(&SOURCE);
         let theirs = slubq.clone();
         let first = |slubq: &Slubq, cpu| {

@@ -12,10 +12,17 @@ const BRANCHES: usize = 100_000;
 
 /// Runs `model` in every order of its threads that the memory model and the bound on preemptions allow.
 pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
+    explore_within(usize::MAX, model);
+}
+
+/// The same with at most `preemptions`, for a model that would take minutes.
+pub(crate) fn explore_within(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let executions = Arc::new(AtomicUsize::new(0));
     let count = executions.clone();
     let mut builder = loom::model::Builder::new();
     builder.max_branches = BRANCHES;
+    let bound = builder.preemption_bound.unwrap_or(usize::MAX).min(preemptions);
+    builder.preemption_bound = (bound < usize::MAX).then_some(bound);
     let start = processor_time();
     builder.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
