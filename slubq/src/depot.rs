@@ -14,7 +14,7 @@ struct Full {
 // SAFETY: a list of blocks that belong to the depot, reached under its lock alone.
 unsafe impl Send for Full {}
 
-/// Full sheaves of one cache, on one node. All zero is an empty depot.
+/// Full sheaves of one cache, on one node.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Depot {

@@ -11,7 +11,7 @@ use kmem_base::sync::{AtomicU32, Guard, Lock, Ordering, Rank};
 /// A shard's list, locked.
 pub(crate) type Partial<'a> = Guard<'a, PageList, { Rank::Shard.of() }>;
 
-/// One shard of one cache. All zero is an empty shard.
+/// One shard of one cache.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Shard {
