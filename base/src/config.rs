@@ -1,5 +1,7 @@
 //! Compile-time constants, each with its unit and its reason. Knobs that can change at run time are in [`crate::knobs`].
 
+use crate::sync::MODEL;
+
 /// log2 of the unit of page supply, in bytes.
 pub const PAGE_SHIFT: u32 = 16;
 
@@ -11,7 +13,7 @@ pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 pub const MAX_SMALL: usize = 32 << 10;
 
 /// Queue slots per CPU: the general caches and the caches that programs create.
-pub const MAX_SLOTS: usize = 1024;
+pub const MAX_SLOTS: usize = if MODEL { 84 } else { 1024 };
 
 /// Smallest and largest sheaf, log2 bytes: 8 and 8192 pointers.
 pub const SHEAF_MIN_ORDER: u32 = 6;
@@ -29,13 +31,13 @@ pub const MAX_CPUS: u32 = 4096;
 
 /// Arenas a process can have. Each new one is at least as large as all before it together unless refused, so this is not a limit
 /// that can be met before the address space ends.
-pub const MAX_ARENAS: usize = 64;
+pub const MAX_ARENAS: usize = if MODEL { 2 } else { 64 };
 /// Smallest arena worth a table, in pages (4 MiB): the last resort under a tight `ulimit -v`.
 pub const ARENA_MIN_PAGES: usize = 64;
 /// Largest first arena, in pages (1 TiB).
 pub const ARENA_MAX_PAGES: usize = 1 << 24;
 /// Smallest and largest step by which an arena becomes writable, in pages: 2 MiB and 64 MiB.
-pub const COMMIT_MIN_PAGES: usize = 32;
+pub const COMMIT_MIN_PAGES: usize = if MODEL { 4 } else { 32 };
 /// See [`COMMIT_MIN_PAGES`].
 pub const COMMIT_MAX_PAGES: usize = 1024;
 /// Runs that a best-fit search looks at before it takes the best seen.
@@ -47,7 +49,7 @@ pub const PURGE_PAGES: u32 = 256;
 pub const META_PAGES: u32 = 4;
 
 /// Buckets of the table of huge blocks.
-pub const HUGE_BUCKETS: usize = 1024;
+pub const HUGE_BUCKETS: usize = if MODEL { 4 } else { 1024 };
 
 /// Free bits of a slab that fit into its descriptor.
 pub const INLINE_WORDS: usize = 3;

@@ -2,7 +2,7 @@
 //! it and checked against it in a test.
 
 use crate::fault;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, const_fn, filled};
 
 /// When a knob can be turned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,10 +199,12 @@ impl Default for Settings {
 }
 
 impl Knobs {
-    /// Every knob at its default.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self([const { AtomicU64::new(0) }; COUNT])
+    const_fn! {
+        /// Every knob at its default.
+        #[must_use]
+        pub const fn new() -> Self {
+            Self(filled![AtomicU64::new(0); COUNT])
+        }
     }
 
     /// The value of `knob`.

@@ -2,7 +2,7 @@
 
 use crate::config::{META_PAGES, PAGE_SIZE};
 use crate::pages::{Kind, Pages};
-use crate::sync::{AtomicUsize, Lock, Ordering, Rank};
+use crate::sync::{AtomicUsize, Lock, Ordering, Rank, const_fn};
 use core::ptr::{NonNull, null_mut};
 
 #[derive(Debug)]
@@ -22,10 +22,12 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// Nothing yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { chunk: Lock::new(Chunk { at: null_mut(), left: 0 }), bytes: AtomicUsize::new(0) }
+    const_fn! {
+        /// Nothing yet.
+        #[must_use]
+        pub const fn new() -> Self {
+            Self { chunk: Lock::new(Chunk { at: null_mut(), left: 0 }), bytes: AtomicUsize::new(0) }
+        }
     }
 
     /// `len` zero bytes aligned to `align`, a power of two of at most a page. Never freed.

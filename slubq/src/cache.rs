@@ -6,7 +6,7 @@ use crate::shard::Shard;
 use crate::slubq::Place;
 use crate::stats::Counters;
 use kmem_base::percpu::{Shape, Slot};
-use kmem_base::sync::{AtomicU32, Ordering};
+use kmem_base::sync::{AtomicU32, Ordering, const_fn, filled};
 
 /// Properties of a cache, to be combined with `|`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -154,8 +154,10 @@ impl Tunable {
 pub(crate) struct Tunables([AtomicU32; 4]);
 
 impl Tunables {
-    pub(crate) const fn new() -> Self {
-        Self([const { AtomicU32::new(0) }; 4])
+    const_fn! {
+        pub(crate) const fn new() -> Self {
+            Self(filled![AtomicU32::new(0); 4])
+        }
     }
 
     pub(crate) fn get(&self, tunable: Tunable) -> u32 {

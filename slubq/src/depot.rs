@@ -14,7 +14,7 @@ struct Full {
 // SAFETY: a list of blocks that belong to the depot, reached under its lock alone.
 unsafe impl Send for Full {}
 
-/// Full sheaves of one cache, on one node. All zero is an empty depot.
+/// Full sheaves of one cache, on one node.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Depot {
@@ -24,6 +24,11 @@ pub(crate) struct Depot {
 }
 
 impl Depot {
+    /// An empty depot.
+    pub(crate) fn new() -> Self {
+        Self { full: Lock::new(Full { head: core::ptr::null_mut(), len: 0, low: 0 }), contended: AtomicU32::new(0) }
+    }
+
     /// Takes a full sheaf, unless the lock is busy: then the slabs are the better place to go.
     #[must_use]
     pub(crate) fn take(&self, percpu: &PerCpu, slot: Slot, lease: &Lease) -> Option<Sheaf> {

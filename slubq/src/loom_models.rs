@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use crate::explore::explore;
 use crate::geometry::Geometry;
 use crate::shard::{Shard, list, take_from, unlist, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
@@ -88,7 +89,7 @@ impl World {
 
 #[test]
 fn loom_a_put_and_a_take_lose_nothing() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(62, 1);
         let other = world.clone();
         let freer = thread::spawn(move || other.free(&objects[..3]));
@@ -100,7 +101,7 @@ fn loom_a_put_and_a_take_lose_nothing() {
 
 #[test]
 fn loom_of_two_who_free_into_a_full_slab_one_lists_it() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(64, 1);
         let (other, theirs) = (world.clone(), objects[0]);
         let freer = thread::spawn(move || other.free(&[theirs]));
@@ -112,7 +113,7 @@ fn loom_of_two_who_free_into_a_full_slab_one_lists_it() {
 
 #[test]
 fn loom_the_taker_of_the_last_object_and_a_freer_agree_on_the_list() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(63, 1);
         let other = world.clone();
         let freer = thread::spawn(move || other.free(&objects[..1]));
@@ -124,7 +125,7 @@ fn loom_the_taker_of_the_last_object_and_a_freer_agree_on_the_list() {
 
 #[test]
 fn loom_an_empty_slab_is_released_at_most_once_and_then_nobody_touches_it() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(2, 1);
         let (other, theirs) = (world.clone(), objects[0]);
         let freer = thread::spawn(move || other.free(&[theirs]));
@@ -139,7 +140,7 @@ fn loom_an_empty_slab_is_released_at_most_once_and_then_nobody_touches_it() {
 
 #[test]
 fn loom_a_full_slab_freed_entirely_by_two_ends_listed_or_released() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(64, 1);
         let (other, theirs) = (world.clone(), objects[..32].to_vec());
         let freer = thread::spawn(move || other.free(&theirs));
@@ -152,7 +153,7 @@ fn loom_a_full_slab_freed_entirely_by_two_ends_listed_or_released() {
 
 #[test]
 fn loom_a_slab_is_taken_over_while_another_frees_into_it() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(63, 2);
         let other = world.clone();
         let freer = thread::spawn(move || other.free(&objects[..1]));
@@ -198,7 +199,7 @@ static SUMMARY: std::sync::Mutex<()> = std::sync::Mutex::new(());
 #[test]
 fn loom_the_summary_hides_no_word() {
     let _alone = SUMMARY.lock();
-    loom::model(|| {
+    explore(|| {
         let geometry = model();
         let address = memory(&geometry);
         // All but the last object are out, so that the last word is about to become empty.
@@ -215,7 +216,7 @@ fn loom_the_summary_hides_no_word() {
 #[test]
 fn loom_a_put_touches_no_slab_that_was_released_and_made_anew() {
     let _alone = SUMMARY.lock();
-    loom::model(|| {
+    explore(|| {
         let geometry = model();
         let address = memory(&geometry);
         let (world, objects) = World::with(geometry, address, 128, 1);
@@ -246,7 +247,7 @@ fn loom_a_put_touches_no_slab_that_was_released_and_made_anew() {
 
 #[test]
 fn loom_a_marked_slab_is_released_by_nobody_else() {
-    loom::model(|| {
+    explore(|| {
         let (world, objects) = World::new(2, 1);
         let other = world.clone();
         let freer = thread::spawn(move || other.free(&objects));

@@ -185,8 +185,8 @@ impl Slubq {
     /// Makes the cache and publishes it; under the registry lock.
     fn build(&self, spec: &Spec<'_>, stride: usize, slot: usize) -> Option<&'static Cache> {
         let place = self.meta.alloc(&self.pages, size_of::<Cache>(), align_of::<Cache>())?.cast::<Cache>();
-        let shards = self.zeroed::<Shard>(self.shards.load(Ordering::Relaxed) as usize)?;
-        let depots = self.zeroed::<Depot>(self.topology().nodes as usize)?;
+        let shards = self.made(self.shards.load(Ordering::Relaxed) as usize, Shard::new)?;
+        let depots = self.made(self.topology().nodes as usize, Depot::new)?;
         let cache = Cache {
             name: name_bytes(spec.name),
             geometry: Geometry::new(stride),
@@ -231,11 +231,14 @@ impl Slubq {
         cache.tunables.set(Tunable::MinPartial, if lowmem { 0 } else { min_partial(&cache.geometry) });
     }
 
-    /// `count` values for which zeroed memory is the initial one.
-    fn zeroed<T: AllZero>(&self, count: usize) -> Option<&'static [T]> {
+    /// `count` values made by `make`, in metadata.
+    fn made<T>(&self, count: usize, make: impl Fn() -> T) -> Option<&'static [T]> {
         let place: NonNull<T> = self.meta.alloc(&self.pages, size_of::<T>() * count, align_of::<T>())?.cast();
-        // SAFETY: zeroed metadata, never freed, and `T` says that this is a value.
-        Some(unsafe { core::slice::from_raw_parts(place.as_ptr(), count) })
+        // SAFETY: fresh metadata of the right size and alignment, never freed.
+        unsafe {
+            (0..count).for_each(|index| place.add(index).write(make()));
+            Some(core::slice::from_raw_parts(place.as_ptr(), count))
+        }
     }
 
     /// Destroys a cache: its queues are drained, its slabs go back. A shared cache only loses a user; a general cache stays.
@@ -331,12 +334,6 @@ impl Slubq {
         )
     }
 }
-
-/// Types for which zeroed memory is a value, the initial one.
-trait AllZero {}
-// Locks that are free, lists that are empty, counts that are 0.
-impl AllZero for Shard {}
-impl AllZero for Depot {}
 
 fn name_bytes(name: &str) -> [u8; 32] {
     let mut bytes = [0; 32];

@@ -12,7 +12,7 @@ use kmem_base::sync::{AtomicU32, Guard, Lock, Ordering, Rank};
 /// A shard's list, locked.
 pub(crate) type Partial<'a> = Guard<'a, PageList, { Rank::Shard.of() }>;
 
-/// One shard of one cache. All zero is an empty shard.
+/// One shard of one cache.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Shard {
@@ -26,8 +26,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// An empty shard, for models; in use they come zeroed.
-    #[allow(dead_code, reason = "for models")]
+    /// An empty shard.
     pub(crate) fn new() -> Self {
         Self {
             partial: Lock::new(PageList::new()),

@@ -9,7 +9,7 @@ use kmem_base::meta::Meta;
 use kmem_base::pages::Pages;
 use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::source::PageSource;
-use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank};
+use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank, const_fn, filled};
 
 /// SLUB with per-CPU queues and bitmap free tracking.
 ///
@@ -37,23 +37,25 @@ pub struct Slubq {
 }
 
 impl Slubq {
-    /// An allocator that takes its memory from `source`.
-    #[must_use]
-    pub const fn new(source: &'static dyn PageSource) -> Self {
-        Self {
-            percpu: PerCpu::new(),
-            caches: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_SLOTS],
-            pages: Pages::new(source),
-            meta: Meta::new(),
-            blocks: Blocks::new(),
-            knobs: Knobs::new(),
-            registry: Lock::new(Registry::new()),
-            boot: AtomicU32::new(0),
-            shards: AtomicU32::new(0),
-            nodes: AtomicU32::new(0),
-            due: AtomicU64::new(0),
-            decaying: AtomicU32::new(0),
-            drained: AtomicU32::new(0),
+    const_fn! {
+        /// An allocator that takes its memory from `source`.
+        #[must_use]
+        pub const fn new(source: &'static dyn PageSource) -> Self {
+            Self {
+                percpu: PerCpu::new(),
+                caches: filled![AtomicPtr::new(core::ptr::null_mut()); MAX_SLOTS],
+                pages: Pages::new(source),
+                meta: Meta::new(),
+                blocks: Blocks::new(),
+                knobs: Knobs::new(),
+                registry: Lock::new(Registry::new()),
+                boot: AtomicU32::new(0),
+                shards: AtomicU32::new(0),
+                nodes: AtomicU32::new(0),
+                due: AtomicU64::new(0),
+                decaying: AtomicU32::new(0),
+                drained: AtomicU32::new(0),
+            }
         }
     }
 

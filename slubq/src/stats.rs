@@ -1,6 +1,6 @@
 //! Counters per cache. Only slow paths count: the fast paths leave no trace, which is what makes them fast.
 
-use kmem_base::sync::{AtomicU64, Ordering};
+use kmem_base::sync::{AtomicU64, Ordering, const_fn};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
@@ -10,8 +10,10 @@ macro_rules! counters {
         pub struct Counters { $($(#[doc = $doc])+ pub $name: AtomicU64,)+ }
 
         impl Counters {
-            pub(crate) const fn new() -> Self {
-                Self { $($name: AtomicU64::new(0),)+ }
+            const_fn! {
+                pub(crate) const fn new() -> Self {
+                    Self { $($name: AtomicU64::new(0),)+ }
+                }
             }
 
             /// Adds what `other` counted.

@@ -11,7 +11,7 @@ use super::runs::Runs;
 use crate::bitmap::Bitmap2;
 use crate::config::{COMMIT_MAX_PAGES, COMMIT_MIN_PAGES, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::PageSource;
-use crate::sync::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, begin, const_fn};
 use core::ptr::{NonNull, null_mut};
 
 /// The part that is read without a lock. Written once, before the arena counts; only the limit grows.
@@ -31,7 +31,7 @@ pub(super) struct Arena {
 /// Bytes per table for `pages` pages, in the order of the picture above.
 const fn tables(pages: usize) -> [usize; 6] {
     let words = pages.div_ceil(64);
-    let sizes = [pages * 64, pages, words * 8, words * 8, words * 8, words.div_ceil(64) * 8];
+    let sizes = [pages * size_of::<Page>(), pages * size_of::<AtomicU8>(), words * 8, words * 8, words * 8, words.div_ceil(64) * 8];
     let mut i = 0;
     let mut rounded = [0; 6];
     while i < sizes.len() {
@@ -42,16 +42,18 @@ const fn tables(pages: usize) -> [usize; 6] {
 }
 
 impl Arena {
-    /// No arena yet.
-    pub(super) const fn empty() -> Self {
-        Self {
-            base: AtomicPtr::new(null_mut()),
-            limit: AtomicUsize::new(0),
-            pages: AtomicPtr::new(null_mut()),
-            classes: AtomicPtr::new(null_mut()),
-            young: AtomicPtr::new(null_mut()),
-            old: AtomicPtr::new(null_mut()),
-            len: AtomicUsize::new(0),
+    const_fn! {
+        /// No arena yet.
+        pub(super) const fn empty() -> Self {
+            Self {
+                base: AtomicPtr::new(null_mut()),
+                limit: AtomicUsize::new(0),
+                pages: AtomicPtr::new(null_mut()),
+                classes: AtomicPtr::new(null_mut()),
+                young: AtomicPtr::new(null_mut()),
+                old: AtomicPtr::new(null_mut()),
+                len: AtomicUsize::new(0),
+            }
         }
     }
 
@@ -112,9 +114,29 @@ impl Arena {
         if !unsafe { commit(source, base.add(limit << PAGE_SHIFT), (target - limit) << PAGE_SHIFT) } {
             return false;
         }
+        self.begin(limit, target);
         // Release pairs with the Acquire in `page_at`: who sees the limit may read the tables below it.
         self.limit.store(target << PAGE_SHIFT, Ordering::Release);
         true
+    }
+
+    /// Makes the table entries of the pages from `limit` to `target`, and the words that begin there.
+    fn begin(&self, limit: usize, target: usize) {
+        let tables = tables(self.len());
+        let words = limit.div_ceil(64)..target.div_ceil(64);
+        let (free, summary) = (self.len() * PAGE_SIZE + tables[..2].iter().sum::<usize>(), tables[2..5].iter().sum::<usize>());
+        let summaries = words.start.div_ceil(64)..words.end.div_ceil(64);
+        let word = || AtomicU64::new(0);
+        // SAFETY: just committed, so zeroed, and below no limit that anybody has seen.
+        unsafe {
+            begin(self.pages.load(Ordering::Relaxed).add(limit), target - limit, Page::new);
+            begin(self.classes.load(Ordering::Relaxed).add(limit), target - limit, || AtomicU8::new(0));
+            begin(self.young.load(Ordering::Relaxed).add(words.start), words.len(), word);
+            begin(self.old.load(Ordering::Relaxed).add(words.start), words.len(), word);
+            let table = self.base.load(Ordering::Relaxed).add(free).cast::<AtomicU64>();
+            begin(table.add(words.start), words.len(), word);
+            begin(table.byte_add(summary).add(summaries.start), summaries.len(), word);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -142,7 +164,7 @@ impl Arena {
     /// Index of a page of this arena.
     pub(super) fn index(&self, page: &Page) -> Option<usize> {
         let offset = core::ptr::from_ref(page).addr().wrapping_sub(self.pages.load(Ordering::Relaxed).addr());
-        (offset < self.len() * 64).then_some(offset / 64)
+        (offset < self.len() * size_of::<Page>()).then_some(offset / size_of::<Page>())
     }
 
     /// Class byte of page `index`, below the limit.

@@ -2,7 +2,7 @@
 
 use crate::config::HUGE_BUCKETS;
 use crate::source::{PageSource, os_page};
-use crate::sync::{Lock, Rank};
+use crate::sync::{Lock, Rank, const_fn};
 use core::ptr::{NonNull, null_mut};
 
 /// A huge block.
@@ -43,9 +43,11 @@ fn bucket(address: usize) -> usize {
 }
 
 impl Huge {
-    pub(super) const fn new() -> Self {
-        let table = Table { buckets: [null_mut(); HUGE_BUCKETS], spare: null_mut(), count: 0, bytes: 0 };
-        Self { table: Lock::new(table) }
+    const_fn! {
+        pub(super) const fn new() -> Self {
+            let table = Table { buckets: [null_mut(); HUGE_BUCKETS], spare: null_mut(), count: 0, bytes: 0 };
+            Self { table: Lock::new(table) }
+        }
     }
 
     /// A node to enter a block with; taken before the block is made, so that making it is the last thing that can fail.

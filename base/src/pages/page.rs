@@ -54,7 +54,7 @@ unsafe impl Sync for Page {}
 unsafe impl Send for Page {}
 
 impl Page {
-    /// A free page's descriptor, for models and tests; in use they come zeroed from the system.
+    /// A free page's descriptor, for models and tests; in use they are zeroed memory from the system.
     #[must_use]
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
@@ -120,12 +120,10 @@ impl Page {
         self.kind.store(kind as u8, Ordering::Relaxed);
     }
 
-    #[allow(dead_code, reason = "models have no page supply")]
     pub(super) fn set_span(&self, span: u32) {
         self.span.store(span, Ordering::Relaxed);
     }
 
-    #[allow(dead_code, reason = "models have no page supply")]
     pub(super) fn end(&self) {
         self.kind.store(Kind::Free as u8, Ordering::Relaxed);
     }

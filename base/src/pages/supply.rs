@@ -6,7 +6,7 @@ use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
 use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::PageSource;
-use crate::sync::{AtomicU64, AtomicUsize, Lock, Ordering, Rank};
+use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
 
 /// A run of pages just handed out.
 #[derive(Debug, Clone, Copy)]
@@ -58,20 +58,22 @@ pub struct PagesStats {
 }
 
 impl Pages {
-    /// A supply that takes everything from `source`; nothing is taken before the first request.
-    #[must_use]
-    pub const fn new(source: &'static dyn PageSource) -> Self {
-        Self {
-            source,
-            arenas: [const { Arena::empty() }; MAX_ARENAS],
-            count: AtomicUsize::new(0),
-            state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
-            huge: Huge::new(),
-            wish: AtomicUsize::new(0),
-            limit: AtomicUsize::new(usize::MAX),
-            huge_threshold: AtomicUsize::new(32 << 20),
-            used: AtomicUsize::new(0),
-            refused: AtomicU64::new(0),
+    const_fn! {
+        /// A supply that takes everything from `source`; nothing is taken before the first request.
+        #[must_use]
+        pub const fn new(source: &'static dyn PageSource) -> Self {
+            Self {
+                source,
+                arenas: filled![Arena::empty(); MAX_ARENAS],
+                count: AtomicUsize::new(0),
+                state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
+                huge: Huge::new(),
+                wish: AtomicUsize::new(0),
+                limit: AtomicUsize::new(usize::MAX),
+                huge_threshold: AtomicUsize::new(32 << 20),
+                used: AtomicUsize::new(0),
+                refused: AtomicU64::new(0),
+            }
         }
     }
 
@@ -363,7 +365,7 @@ impl Pages {
 }
 
 // What a descriptor costs, and what the arena's table goes by.
-const _: () = assert!(size_of::<Page>() == 64);
+const _: () = assert!(MODEL || size_of::<Page>() == 64);
 
 /// Bytes of memory that the machine has.
 fn machine_memory() -> usize {

@@ -4,7 +4,7 @@ use super::{PerCpu, Place, Shape, Sheaf};
 use crate::config::SHEAF_ORDERS;
 use crate::meta::Meta;
 use crate::pages::Pages;
-use crate::sync::{AtomicUsize, Lock, Ordering, Rank};
+use crate::sync::{AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
 use core::ptr::null_mut;
 
 /// Blocks on a CPU's chain, per order.
@@ -27,10 +27,12 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// No blocks.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { lists: [const { Lock::new(List(null_mut())) }; SHEAF_ORDERS], made: AtomicUsize::new(0) }
+    const_fn! {
+        /// No blocks.
+        #[must_use]
+        pub const fn new() -> Self {
+            Self { lists: filled![Lock::new(List(null_mut())); SHEAF_ORDERS], made: AtomicUsize::new(0) }
+        }
     }
 
     /// An empty sheaf; `None` if there is no memory for one.

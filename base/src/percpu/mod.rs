@@ -11,17 +11,21 @@
 mod blocks;
 mod drain;
 mod locked;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod rseq;
 mod table;
 mod word;
 
 pub use blocks::Blocks;
 pub use drain::Idle;
+#[cfg(loom)]
+pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};
 pub use word::{Shape, Sheaf, Turns, Way, Word};
 
 use crate::source::PageSource;
-use crate::sync::{Lock, Ordering, Rank};
+use crate::sync::{Lock, Ordering, Rank, const_fn};
 use locked::Row;
 use table::Table;
 use word::Chain;
@@ -61,10 +65,12 @@ impl Lease {
 }
 
 impl PerCpu {
-    /// No queues yet: every pop finds nothing and every push has no room.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { table: Table::new(), drain: Lock::new(()) }
+    const_fn! {
+        /// No queues yet: every pop finds nothing and every push has no room.
+        #[must_use]
+        pub const fn new() -> Self {
+            Self { table: Table::new(), drain: Lock::new(()) }
+        }
     }
 
     /// Maps the rows and finds out how they can be kept. False if there is no memory.
@@ -169,6 +175,9 @@ impl PerCpu {
     #[inline]
     #[must_use]
     pub fn rotate_pop(&self, lease: &Lease, spare: Word, turns: Turns) -> *mut u8 {
+        if lease.shape().is_none() {
+            return core::ptr::null_mut();
+        }
         if self.table.is_locked() {
             return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare, turns);
         }
@@ -181,7 +190,7 @@ impl PerCpu {
     #[inline]
     #[must_use]
     pub fn rotate_push(&self, lease: &Lease, spare: Word, turns: Turns, object: *mut u8) -> bool {
-        if spare.is_full(lease.shape) {
+        if lease.shape().is_none_or(|shape| spare.is_full(shape)) {
             return false;
         }
         if self.table.is_locked() {
@@ -201,6 +210,7 @@ impl PerCpu {
     #[inline]
     #[must_use]
     pub fn unstash(&self, lease: &Lease) -> Option<Sheaf> {
+        lease.shape()?;
         let head = self.unchain(Place::stash(lease.slot), lease.epoch);
         if head.is_null() {
             return None;
@@ -225,7 +235,7 @@ impl PerCpu {
     #[inline]
     pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u64) -> Result<(), Sheaf> {
         debug_assert!(sheaf.is_full());
-        let Some(row) = self.row() else { return Err(sheaf) };
+        let Some(row) = self.row().filter(|_| lease.shape().is_some()) else { return Err(sheaf) };
         let (stashed, weight) = (self.table.stashed(row), self.weight(lease));
         if stashed.load(Ordering::Relaxed).wrapping_add(weight) as i64 > most as i64 {
             return Err(sheaf);

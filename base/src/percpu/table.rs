@@ -12,7 +12,7 @@
 
 use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER, SHEAF_ORDERS};
 use crate::source::{PageSource, os_page};
-use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, MODEL, Ordering, begin, const_fn, filled};
 use core::mem::offset_of;
 use core::ptr::null_mut;
 
@@ -113,7 +113,7 @@ pub(super) struct Control {
 #[repr(C, align(128))]
 pub(super) struct Table {
     base: AtomicPtr<u8>,
-    cs: AtomicUsize,
+    pub(super) cs: AtomicUsize,
     id: AtomicUsize,
     cpus: AtomicU32,
     locked: AtomicU32,
@@ -122,6 +122,9 @@ pub(super) struct Table {
     /// Bytes of an object of each slot.
     pub(super) sizes: [AtomicU32; MAX_SLOTS],
 }
+
+/// Words of a row.
+const WORDS: usize = (STASHES + 16 * MAX_SLOTS) / 8;
 
 /// Byte offset of the mask of slot 0, for the sequences: the others follow sixteen bytes apart.
 pub(super) const MASKS: usize = offset_of!(Table, controls) + offset_of!(Control, mask);
@@ -135,22 +138,27 @@ pub(super) const fn epoch_offset(place: Place) -> usize {
 const _: () = {
     assert!(offset_of!(Table, base) == 0 && offset_of!(Table, cs) == 8);
     assert!(offset_of!(Table, id) == 16 && offset_of!(Table, cpus) == 24);
-    assert!(size_of::<Control>() == 16 && PAIRS.is_multiple_of(16));
+    assert!(MODEL || size_of::<Control>() == 16);
+    assert!(PAIRS.is_multiple_of(16));
     assert!(CPU_ROW_SHIFT == 16);
 };
 
 impl Table {
-    pub(super) const fn new() -> Self {
-        Self {
-            base: AtomicPtr::new(null_mut()),
-            cs: AtomicUsize::new(0),
-            id: AtomicUsize::new(0),
-            cpus: AtomicU32::new(0),
-            locked: AtomicU32::new(0),
-            pad: [0; 12],
-            controls: [const { Control { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) } };
-                MAX_SLOTS + SHEAF_ORDERS],
-            sizes: [const { AtomicU32::new(0) }; MAX_SLOTS],
+    const_fn! {
+        pub(super) const fn new() -> Self {
+            Self {
+                base: AtomicPtr::new(null_mut()),
+                cs: AtomicUsize::new(0),
+                id: AtomicUsize::new(0),
+                cpus: AtomicU32::new(0),
+                locked: AtomicU32::new(0),
+                pad: [0; 12],
+                controls: filled![
+                    Control { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) };
+                    MAX_SLOTS + SHEAF_ORDERS
+                ],
+                sizes: filled![AtomicU32::new(0); MAX_SLOTS],
+            }
         }
     }
 
@@ -165,6 +173,10 @@ impl Table {
         // SAFETY: inside the mapping just made, which is never unmapped.
         self.base.store(unsafe { front_at.as_ptr().add(front) }, Ordering::Relaxed);
         self.cpus.store(cpus, Ordering::Relaxed);
+        for row in 0..cpus {
+            // SAFETY: they lie in the row, which was just mapped.
+            unsafe { begin(core::ptr::from_ref(self.word(row, 0)).cast_mut(), WORDS, || AtomicU64::new(0)) };
+        }
         true
     }
 

@@ -1,7 +1,7 @@
 //! A source that fails when told to, for tests.
 
 use super::{OsSource, PageSource};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, const_fn};
 use core::ptr::NonNull;
 
 /// The calls of [`PageSource`] that can fail.
@@ -56,15 +56,17 @@ pub struct FaultySource {
 }
 
 impl FaultySource {
-    /// A source that does not fail yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            mode: AtomicU32::new(0),
-            argument: AtomicU64::new(0),
-            seed: AtomicU64::new(0),
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+    const_fn! {
+        /// A source that does not fail yet.
+        #[must_use]
+        pub const fn new() -> Self {
+            Self {
+                mode: AtomicU32::new(0),
+                argument: AtomicU64::new(0),
+                seed: AtomicU64::new(0),
+                calls: AtomicU64::new(0),
+                failures: AtomicU64::new(0),
+            }
         }
     }
 

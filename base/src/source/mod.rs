@@ -3,10 +3,14 @@
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod os;
+#[cfg(loom)]
+mod scratch;
 
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::{Call, FaultySource, Plan};
 pub use os::OsSource;
+#[cfg(loom)]
+pub use scratch::Scratch;
 
 use core::ptr::NonNull;
 

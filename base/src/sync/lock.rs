@@ -4,7 +4,7 @@
 //! compare-and-swap to take and one plain store to release, and a thread that must wait soon gives its CPU away
 //! ([`super::relax`]).
 
-use super::{AtomicU8, Ordering, Rank, UnsafeCell, rank, relax};
+use super::{AtomicU8, Ordering, Rank, UnsafeCell, const_fn, rank, relax};
 use core::ops::{Deref, DerefMut};
 
 const FREE: u8 = 0;
@@ -20,20 +20,13 @@ pub struct Lock<T, const RANK: u8> {
 // SAFETY: `value` is only reached through a guard, and `state` lets one guard exist at a time.
 unsafe impl<T: Send, const RANK: u8> Sync for Lock<T, RANK> {}
 
-macro_rules! lock_new {
-    ($($constness:ident)?) => {
+impl<T, const RANK: u8> Lock<T, RANK> {
+    const_fn! {
         /// A free lock.
-        pub $($constness)? fn new(value: T) -> Self {
+        pub const fn new(value: T) -> Self {
             Self { state: AtomicU8::new(FREE), value: UnsafeCell::new(value) }
         }
-    };
-}
-
-impl<T, const RANK: u8> Lock<T, RANK> {
-    #[cfg(not(loom))]
-    lock_new!(const);
-    #[cfg(loom)]
-    lock_new!();
+    }
 
     /// Takes the lock, waiting for it if need be.
     #[inline]

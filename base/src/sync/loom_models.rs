@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use super::explore::explore;
 use super::{Lock, Rank};
 use loom::sync::Arc;
 use loom::thread;
@@ -10,7 +11,7 @@ type Counter = Lock<usize, { Rank::Shard.of() }>;
 
 #[test]
 fn loom_a_lock_lets_one_in_and_hands_on_what_was_written() {
-    loom::model(|| {
+    explore(|| {
         let counter = Arc::new(Counter::new(0));
         let other = counter.clone();
         let thread = thread::spawn(move || *other.lock() += 1);
@@ -22,7 +23,7 @@ fn loom_a_lock_lets_one_in_and_hands_on_what_was_written() {
 
 #[test]
 fn loom_a_try_that_fails_found_the_lock_held() {
-    loom::model(|| {
+    explore(|| {
         let counter = Arc::new(Counter::new(0));
         let other = counter.clone();
         let thread = thread::spawn(move || {

@@ -1,7 +1,14 @@
 //! The one seam between the allocator and what runs its threads: atomics, locks, and the order in which locks are taken.
 //!
-//! Everything that threads share goes through this module, and nothing outside it knows of loom.
+//! Everything that threads share goes through this module, and nothing outside it knows of loom. Three things are different where
+//! loom runs the threads, and each has one name here:
+//!
+//! * [`const_fn!`] and [`filled!`]: loom's atomics cannot be made in constants.
+//! * [`begin`]: zeroed memory holds no atomics there until they are put into it.
+//! * [`MODEL`]: tables are small there, since every atomic costs time in every execution.
 
+#[cfg(all(test, loom))]
+pub(crate) mod explore;
 mod lock;
 #[cfg(all(test, loom))]
 mod loom_models;
@@ -15,6 +22,36 @@ mod backend {
     pub use loom::cell::UnsafeCell;
     pub use loom::hint::spin_loop;
     pub use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    // What the modelled sequences are made of.
+    pub use loom::lazy_static::Lazy;
+    pub use loom::sync::{Mutex, MutexGuard};
+    pub use loom::thread::LocalKey;
+
+    /// True where models run.
+    pub const MODEL: bool = true;
+
+    /// A function that is `const` outside models.
+    #[macro_export]
+    macro_rules! const_fn {
+        ($(#[$attribute:meta])* $visible:vis const fn $($rest:tt)*) => { $(#[$attribute])* $visible fn $($rest)* };
+    }
+
+    /// An array of equal values.
+    #[macro_export]
+    macro_rules! filled {
+        ($value:expr; $count:expr) => {
+            core::array::from_fn::<_, { $count }, _>(|_| $value)
+        };
+    }
+
+    /// Makes `count` values in fresh memory whose initial value is all zero.
+    ///
+    /// # Safety
+    /// The memory is writable, zeroed, aligned for `T`, and the caller's.
+    pub unsafe fn begin<T>(at: *mut T, count: usize, make: impl Fn() -> T) {
+        // SAFETY: the caller's.
+        (0..count).for_each(|index| unsafe { at.add(index).write(make()) });
+    }
 
     /// Gives way to the other model threads.
     pub fn relax(_round: &mut u32) {
@@ -26,6 +63,30 @@ mod backend {
 mod backend {
     pub use core::hint::spin_loop;
     pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+
+    /// True where models run.
+    pub const MODEL: bool = false;
+
+    /// A function that is `const` outside models.
+    #[macro_export]
+    macro_rules! const_fn {
+        ($($function:tt)*) => { $($function)* };
+    }
+
+    /// An array of equal values.
+    #[macro_export]
+    macro_rules! filled {
+        ($value:expr; $count:expr) => {
+            [const { $value }; $count]
+        };
+    }
+
+    /// Makes `count` values in fresh memory whose initial value is all zero: nothing to do.
+    ///
+    /// # Safety
+    /// The memory is writable, zeroed, aligned for `T`, and the caller's.
+    #[inline(always)]
+    pub unsafe fn begin<T>(_at: *mut T, _count: usize, _make: impl Fn() -> T) {}
 
     /// `core`'s cell behind loom's closure interface.
     #[derive(Debug, Default)]
@@ -72,4 +133,5 @@ mod backend {
     }
 }
 
+pub use crate::{const_fn, filled};
 pub use backend::*;

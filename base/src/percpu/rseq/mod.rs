@@ -1,28 +1,27 @@
 //! Restartable sequences: the platform's primitives behind one interface.
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 mod detect;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 mod membarrier;
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
+#[cfg(loom)]
+#[path = "model.rs"]
+mod primitives;
+#[cfg(all(not(loom), not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))))]
 #[path = "none.rs"]
 mod primitives;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 #[path = "x86_64.rs"]
 mod primitives;
 
 pub(super) use primitives::{pop, push, rotate_pop, rotate_push, row, swap_if, unchain};
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
-pub(super) use primitives::detect;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(any(loom, not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))))]
+pub(super) use primitives::{barrier, detect};
+#[cfg(loom)]
+pub use primitives::{claimed, move_after, run_on};
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 pub(super) use {detect::detect, membarrier::barrier};
-
-/// Without restartable sequences nothing is ever in flight.
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
-pub(super) fn barrier() -> bool {
-    true
-}
 
 /// Where a thread's restartable-sequence area is, relative to its thread pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,11 @@ pub(in crate::percpu) fn row(_table: &Table) -> u32 {
     u32::MAX
 }
 
+/// Nothing is ever in flight.
+pub(in crate::percpu) fn barrier() -> bool {
+    true
+}
+
 /// What [`super::detect`] finds here.
 pub(in crate::percpu) fn detect() -> Option<super::Area> {
     None

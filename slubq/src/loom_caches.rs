@@ -1,0 +1,252 @@
+//! Models of whole caches: starting, making one, resizing, depots, stealing, decay. Owners run on CPU 0 unless said otherwise.
+
+extern crate std;
+
+use crate::cache::{Cache, Flags, Spec, Tunable, shape_of};
+use crate::depot::Depot;
+use crate::explore::{explore, explore_within};
+use crate::slubq::Slubq;
+use kmem_base::classes::Class;
+use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::{Idle, Mode, PerCpu, Shape, Sheaf, Slot, claimed, run_on};
+use kmem_base::source::{PageSource, Scratch};
+use loom::thread;
+use std::sync::Arc;
+use std::vec::Vec;
+
+/// Two CPUs, two shards, no decay but what a model asks for.
+const SETTINGS: Settings = Settings::new().with(Knob::Cpus, 2).with(Knob::Shards, 2).with(Knob::DecayMs, 0).with(Knob::ArenaMb, 4);
+/// Objects of a KiB: 64 to a slab, their bits in the descriptor.
+const SIZE: usize = 1024;
+
+fn down(source: &'static Scratch) -> Arc<Slubq> {
+    source.begin();
+    Arc::new(Slubq::new(source))
+}
+
+/// An allocator that has started, and a cache in it with queues of `queue` objects.
+fn up(source: &'static Scratch, queue: u32) -> (Arc<Slubq>, &'static Cache) {
+    let slubq = down(source);
+    assert!(slubq.start(&SETTINGS));
+    let cache = slubq.create(&Spec::new("model", SIZE, 8).with(Flags::NO_MERGE)).unwrap();
+    slubq.tune(cache, Tunable::CpuQueueSize, queue).unwrap();
+    (slubq, cache)
+}
+
+fn take(slubq: &Slubq, cache: &Cache, count: usize) -> Vec<usize> {
+    (0..count).map(|_| slubq.alloc_object(cache).addr()).collect()
+}
+
+fn give(slubq: &Slubq, cache: &Cache, objects: &[usize]) {
+    // SAFETY: the models free each object once.
+    objects.iter().for_each(|object| unsafe { slubq.free_object(cache, core::ptr::without_provenance_mut(*object)) });
+}
+
+/// Every invariant holds with these objects in use, and with none once they are freed.
+fn settle(slubq: &Slubq, cache: &Cache, mut held: Vec<usize>) {
+    assert!(!held.contains(&0));
+    slubq.check().unwrap();
+    assert_eq!(slubq.live_objects(cache), held.len());
+    give(slubq, cache, &held);
+    held.sort_unstable();
+    held.dedup();
+    slubq.shrink(cache);
+    slubq.check().unwrap();
+    assert_eq!(slubq.live_objects(cache), 0);
+    assert_eq!(cache.slabs(), 0, "an object that was handed out twice, or lost, keeps its slab");
+}
+
+#[test]
+fn loom_of_two_who_start_one_does_and_both_see_all_of_it() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let slubq = down(&SOURCE);
+        let theirs = slubq.clone();
+        let other = thread::spawn(move || theirs.start(&SETTINGS) && is_up(&theirs));
+        assert!(slubq.start(&SETTINGS) && is_up(&slubq));
+        assert!(other.join().unwrap());
+        assert_eq!(SOURCE.given(), 1, "the rows are mapped once");
+    });
+
+    fn is_up(slubq: &Slubq) -> bool {
+        let shards = slubq.shards.load(kmem_base::sync::Ordering::Relaxed);
+        (shards, slubq.percpu.cpus(), slubq.percpu.mode(), slubq.knobs.get(Knob::Cpus)) == (2, 2, Mode::Restartable, 2)
+    }
+}
+
+#[test]
+fn loom_two_who_need_a_general_cache_get_one_and_see_all_of_it() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let slubq = down(&SOURCE);
+        assert!(slubq.start(&SETTINGS));
+        let theirs = slubq.clone();
+        let see = |slubq: &Slubq| {
+            let cache = slubq.general(Class::of(SIZE)).unwrap();
+            assert!(cache.tunable(Tunable::CpuQueueSize) > 0 && cache.shards.len() == 2);
+            core::ptr::from_ref(cache).addr()
+        };
+        let other = thread::spawn(move || see(&theirs));
+        assert_eq!(see(&slubq), other.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_the_first_allocations_of_two_are_two_objects() {
+    // Without queues: more of what the two have in common, and fewer orders that make no difference.
+    const SETTINGS: Settings = self::SETTINGS.with(Knob::Queues, 0);
+    static SOURCE: Scratch = Scratch::new();
+    explore_within(1, || {
+        let slubq = down(&SOURCE);
+        let theirs = slubq.clone();
+        let first = |slubq: &Slubq, cpu| {
+            run_on(cpu);
+            assert!(slubq.start(&SETTINGS));
+            slubq.alloc(Class::of(SIZE)).addr()
+        };
+        let other = thread::spawn(move || first(&theirs, 1));
+        let held = std::vec![first(&slubq, 0), other.join().unwrap()];
+        settle(&slubq, slubq.general(Class::of(SIZE)).unwrap(), held);
+    });
+}
+
+#[test]
+fn loom_a_queue_is_resized_while_it_is_used() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let (slubq, cache) = up(&SOURCE, 4);
+        let mut held = take(&slubq, cache, 2);
+        let (theirs, object) = (slubq.clone(), held.pop().unwrap());
+        let other = thread::spawn(move || {
+            give(&theirs, cache, &[object]);
+            take(&theirs, cache, 1)
+        });
+        run_on(1);
+        slubq.tune(cache, Tunable::CpuQueueSize, 20).unwrap();
+        held.append(&mut other.join().unwrap());
+        assert_eq!(slubq.percpu.lease(cache.slot()).shape(), Some(shape_of(20)));
+        settle(&slubq, cache, held);
+    });
+}
+
+#[test]
+fn loom_a_slab_is_stolen_while_another_frees_into_it() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        // Without queues every object goes past them.
+        let (slubq, cache) = up(&SOURCE, 0);
+        // And without room for empty slabs, who empties one releases it.
+        slubq.tune(cache, Tunable::MinPartial, 0).unwrap();
+        let objects = take(&slubq, cache, 1);
+        let theirs = slubq.clone();
+        let thief = thread::spawn(move || {
+            run_on(1);
+            take(&theirs, cache, 1)
+        });
+        give(&slubq, cache, &objects);
+        settle(&slubq, cache, thief.join().unwrap());
+    });
+}
+
+const SLOT: Slot = Slot::new(0);
+const SHAPE: Shape = Shape { order: 6, cap: 3 };
+const OTHER: Shape = Shape { order: 7, cap: 9 };
+
+/// A depot, queues to go with it, and memory for sheaves.
+struct Exchange {
+    percpu: PerCpu,
+    depot: Depot,
+    memory: *mut u8,
+}
+
+// SAFETY: each thread of a model uses blocks of its own numbers.
+unsafe impl Send for Exchange {}
+// SAFETY: as above.
+unsafe impl Sync for Exchange {}
+
+impl Exchange {
+    fn new(source: &'static Scratch) -> Arc<Self> {
+        source.begin();
+        let memory = source.map(4096, 4096).unwrap().as_ptr();
+        let percpu = PerCpu::new();
+        assert!(percpu.boot(source, 2, false));
+        percpu.shape_first(SLOT, SHAPE, 64);
+        Arc::new(Self { percpu, depot: Depot::new(), memory })
+    }
+
+    /// Puts a full sheaf in block `block` into the depot; its objects if it cannot.
+    fn put(&self, block: usize) -> Vec<usize> {
+        let lease = self.percpu.lease(SLOT);
+        let objects = [block * 10, block * 10 + 1, block * 10 + 2];
+        let Some(shape) = lease.shape().filter(|shape| *shape == SHAPE) else { return objects.to_vec() };
+        // SAFETY: blocks of 128 bytes, whatever the shape.
+        let mut sheaf = unsafe { Sheaf::new(self.memory.add(block * 128), shape) };
+        objects.iter().for_each(|object| assert!(sheaf.push(core::ptr::without_provenance_mut(*object))));
+        claimed(&sheaf);
+        held(self.depot.put(&self.percpu, SLOT, &lease, sheaf, 9).err())
+    }
+
+    fn take(&self) -> Vec<usize> {
+        held(self.depot.take(&self.percpu, SLOT, &self.percpu.lease(SLOT)))
+    }
+
+    fn settle(&self, mut held: Vec<usize>, blocks: core::ops::Range<usize>) {
+        while self.depot.len() > 0 {
+            held.append(&mut self.take());
+        }
+        held.sort_unstable();
+        let all: Vec<_> = blocks.flat_map(|block| [block * 10, block * 10 + 1, block * 10 + 2]).collect();
+        assert_eq!(held, all);
+    }
+}
+
+/// The objects of a sheaf that is the caller's.
+fn held(sheaf: Option<Sheaf>) -> Vec<usize> {
+    sheaf.map_or_else(Vec::new, |sheaf| {
+        claimed(&sheaf);
+        sheaf.objects().iter().map(|object| object.addr()).collect()
+    })
+}
+
+#[test]
+fn loom_sheaves_change_hands_through_the_depot() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let world = Exchange::new(&SOURCE);
+        assert!(world.put(1).is_empty());
+        let others: Vec<_> = (0..2)
+            .map(|cpu| {
+                let theirs = world.clone();
+                thread::spawn(move || {
+                    run_on(cpu);
+                    [theirs.put(2 + cpu as usize), theirs.take()].concat()
+                })
+            })
+            .collect();
+        let held = others.into_iter().flat_map(|other| other.join().unwrap()).collect();
+        world.settle(held, 1..4);
+    });
+}
+
+#[test]
+fn loom_a_depot_keeps_no_sheaf_of_an_old_shape() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let world = Exchange::new(&SOURCE);
+        assert!(world.put(1).is_empty());
+        let theirs = world.clone();
+        let other = thread::spawn(move || [theirs.put(2), theirs.take()].concat());
+        run_on(1);
+        let mut all = Vec::new();
+        let settle = |old| {
+            while let Some(sheaf) = world.depot.take_any(old) {
+                all.append(&mut held(Some(sheaf)));
+            }
+            Some(OTHER)
+        };
+        assert!(world.percpu.drain_and(SLOT, Idle::Any, || true, |_| (), settle));
+        all.append(&mut other.join().unwrap());
+        assert_eq!(world.depot.len(), 0);
+        world.settle(all, 1..3);
+    });
+}
