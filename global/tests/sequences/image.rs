@@ -49,6 +49,15 @@ impl Image {
         Self { code, descriptors: descriptors(&file) }
     }
 
+    /// The same, as it is loaded `bias` bytes further up.
+    pub(crate) fn loaded(mut self, bias: u64) -> Self {
+        self.code.iter_mut().for_each(|(first, _)| *first += bias);
+        for descriptor in &mut self.descriptors {
+            [&mut descriptor.at, &mut descriptor.start, &mut descriptor.abort].into_iter().for_each(|address| *address += bias);
+        }
+        self
+    }
+
     /// Up to `length` bytes of code from `address` on.
     pub(crate) fn bytes(&self, address: u64, length: usize) -> &[u8] {
         let inside = |(first, bytes): &&(u64, Vec<u8>)| (*first..*first + bytes.len() as u64).contains(&address);

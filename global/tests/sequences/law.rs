@@ -164,7 +164,8 @@ impl<'a> Sequence<'a> {
             state.apply(instruction, info, inside);
             self.hand_on(instruction, at, &state, &mut states);
         }
-        let armed = self.instructions.iter().zip(infos).any(|(found, info)| found.next_ip() == self.descriptor.start && stores(info));
+        let armed =
+            self.instructions.iter().zip(infos).any(|(found, info)| found.next_ip() == self.descriptor.start && stores(info));
         require(armed, "the last instruction before the section arms it")?;
         match (committed.ok_or("the section ends with its commit")?, early) {
             (Value::Moved, true) => Ok(Primitive::Push),
