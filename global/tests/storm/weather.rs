@@ -1,17 +1,25 @@
 //! What falls on the threads of this process: signals and migrations.
 //!
-//! Each thread has a timer of its own, which signals it every few microseconds. The timer begins anew only once its signal is
-//! delivered, so threads that do not run cost nothing.
+//! Each thread has a timer of its own, which the handler of its signal sets anew, to a few microseconds. So a thread goes on between
+//! two signals however long their delivery takes, and threads that do not run cost nothing.
 
 use kmem_testkit::SplitMix64;
 use std::collections::BTreeMap;
 use std::mem::{MaybeUninit, zeroed};
-use std::ptr::{null_mut, with_exposed_provenance};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::ptr::{null_mut, with_exposed_provenance, with_exposed_provenance_mut, without_provenance_mut};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 const SIGNAL: libc::c_int = libc::SIGUSR1;
 
+/// Most microseconds between two signals.
+const LULL: u64 = 24;
+/// Threads of one storm, dead ones included, before the numbers begin anew.
+const SLOTS: usize = 1 << 14;
+
+/// The timers, by the number that their signals carry, plus one; 0 for none.
+static TIMERS: [AtomicUsize; SLOTS] = [const { AtomicUsize::new(0) }; SLOTS];
+static BORN: AtomicUsize = AtomicUsize::new(0);
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 static ABORTS: AtomicU64 = AtomicU64::new(0);
 static MOVES: AtomicU64 = AtomicU64::new(0);
@@ -29,11 +37,32 @@ pub(crate) fn counts() -> Counts {
     Counts { signals: SIGNALS.load(Relaxed), aborts: ABORTS.load(Relaxed), moves: MOVES.load(Relaxed) }
 }
 
-/// Only counts: a handler must not allocate (theory 7.4 of slubq).
-extern "C" fn handler(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    SIGNALS.fetch_add(1, Relaxed);
+/// Counts, and sets the timer anew; a handler must not allocate (theory 7.4 of slubq).
+extern "C" fn handler(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let count = SIGNALS.fetch_add(1, Relaxed);
     if is_abort(context) {
         ABORTS.fetch_add(1, Relaxed);
+    }
+    // SAFETY: the kernel's, for a handler with `SA_SIGINFO`; `Timer::new` has given the value.
+    let slot = unsafe { (*info).si_value() }.sival_ptr.addr();
+    if let Some(timer) = TIMERS.get(slot).and_then(|timer| timer.load(Relaxed).checked_sub(1)) {
+        // As good as random, since all threads count.
+        let lull = count.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        start(timer, 1000 * (lull % LULL) as i64 + 500);
+    }
+}
+
+/// One signal, so many nanoseconds from now, unless the timer has been deleted.
+fn start(timer: usize, nanoseconds: i64) {
+    let time = libc::itimerspec {
+        it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: libc::timespec { tv_sec: 0, tv_nsec: nanoseconds },
+    };
+    // SAFETY: a time that outlives the call, and a number that the kernel knows or refuses. A handler must leave `errno` as it was.
+    unsafe {
+        let error = *libc::__errno_location();
+        libc::timer_settime(with_exposed_provenance_mut(timer), 0, &raw const time, null_mut());
+        *libc::__errno_location() = error;
     }
 }
 
@@ -62,7 +91,7 @@ pub(crate) fn rage(done: &AtomicBool) {
         let threads = threads();
         timers.retain(|thread, _: &mut Timer| threads.contains(thread));
         for &thread in threads.iter().filter(|&&thread| thread != myself) {
-            timers.entry(thread).or_insert_with(|| Timer::new(thread, 20_000 + dice.below(80_000) as i64));
+            timers.entry(thread).or_insert_with(|| Timer::new(thread));
         }
         for _ in 0..20 {
             let thread = threads[dice.below(threads.len())];
@@ -120,27 +149,26 @@ fn allow(thread: libc::pid_t, cpus: &[usize]) -> bool {
 /// Signals one thread again and again; nothing if the thread had ended already.
 struct Timer(Option<libc::timer_t>);
 
-// SAFETY: a number that the kernel knows.
-unsafe impl Send for Timer {}
-
 impl Timer {
-    fn new(thread: libc::pid_t, nanoseconds: i64) -> Self {
-        // SAFETY: an event and a time that outlive the calls; a thread that has ended meanwhile gets no signal.
-        unsafe {
+    fn new(thread: libc::pid_t) -> Self {
+        let slot = BORN.fetch_add(1, Relaxed) % SLOTS;
+        let mut timer = MaybeUninit::uninit();
+        // SAFETY: an event that outlives the call, which writes the timer if it succeeds.
+        let timer = unsafe {
             let mut event: libc::sigevent = zeroed();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
             event.sigev_signo = SIGNAL;
             event.sigev_notify_thread_id = thread;
-            let mut timer = MaybeUninit::uninit();
-            if libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, timer.as_mut_ptr()) != 0 {
-                return Self(None);
-            }
-            let timer = timer.assume_init();
-            let each = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds };
-            let time = libc::itimerspec { it_interval: each, it_value: each };
-            assert_eq!(libc::timer_settime(timer, 0, &raw const time, null_mut()), 0);
-            Self(Some(timer))
+            event.sigev_value.sival_ptr = without_provenance_mut(slot);
+            let made = libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, timer.as_mut_ptr()) == 0;
+            made.then(|| timer.assume_init())
+        };
+        if let Some(timer) = timer {
+            let timer = timer.expose_provenance();
+            TIMERS[slot].store(timer + 1, Relaxed);
+            start(timer, 1000);
         }
+        Self(timer)
     }
 }
 
