@@ -352,9 +352,9 @@ fn two_aborts_anywhere_lose_nothing() {
     with_lab(|lab| cases().iter().filter(|case| !case.stale).for_each(|case| two_aborts(lab, case)));
 }
 
-/// Inside a section on to row 1, and inside the next on to row 2, or back to row 0.
+/// Anywhere on to row 1, and then inside a section on to row 2, or back to row 0.
 fn two_aborts(lab: &mut Lab<'_>, case: &Case) {
-    for at in lab.hold(case, &[]).inside {
+    for at in lab.hold(case, &[]).points {
         let first = Event { at, kind: Kind::GoesOn(1) };
         let inside = lab.hold(case, &[first]).inside;
         for later in inside.into_iter().filter(|&later| later > at) {
