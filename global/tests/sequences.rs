@@ -11,6 +11,8 @@ mod drafts;
 mod ground;
 #[path = "sequences/image.rs"]
 mod image;
+#[path = "sequences/lab.rs"]
+mod lab;
 #[path = "sequences/law.rs"]
 mod law;
 #[path = "sequences/machine.rs"]

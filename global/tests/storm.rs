@@ -1,7 +1,7 @@
 //! A storm: more threads than CPUs under the oracle, each hit by signals every few microseconds and moved from CPU to CPU, while all
 //! queues are drained again and again. `KMEM_STORM_SECONDS` makes it longer.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 #[path = "storm/weather.rs"]
 mod weather;
