@@ -1,0 +1,100 @@
+//! Every sequence, aborted after every instruction, comes to one of the ends that it could have come to without.
+
+use super::ground::{Filling, MOST, NOWHERE, SHAPE};
+use super::lab::{Case, Event, Kind, Lab, Op, with_lab};
+use std::collections::BTreeMap;
+
+const MAINS: [Option<usize>; 4] = [None, Some(0), Some(1), Some(SHAPE.cap as usize)];
+
+/// Every operation, on every filling of its row and another; with and without a drain since the lease.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let main = |main| Filling { main, stash: 1 };
+    let stash = |stash| Filling { main: Some(1), stash };
+    for op in [Op::Pop, Op::Push, Op::SwapIf(0), Op::SwapIf(1), Op::Unstash, Op::Stash] {
+        let fillings: Vec<_> = match op {
+            Op::Pop | Op::Push | Op::SwapIf(_) => MAINS.map(main).into(),
+            Op::Unstash | Op::Stash => (0..=MOST).map(stash).collect(),
+        };
+        let leases: &[bool] = if matches!(op, Op::Pop | Op::Push) { &[false] } else { &[false, true] };
+        for (&a, &b) in fillings.iter().flat_map(|a| fillings.iter().map(move |b| (a, b))) {
+            cases.extend(leases.iter().map(|&stale| Case { op, fillings: [a, b, a], row: 0, stale }));
+        }
+    }
+    cases
+}
+
+/// Runs the case with `kind` before each instruction at which it matters.
+fn everywhere(lab: &mut Lab<'_>, case: &Case, kind: Kind) {
+    let points = lab.hold(case, &[]).points;
+    assert!(points.len() > 5, "{points:?}");
+    for at in points {
+        lab.hold(case, &[Event { at, kind }]);
+    }
+}
+
+#[test]
+fn uninterrupted_operations_do_what_the_model_does() {
+    with_lab(|lab| {
+        for case in cases() {
+            lab.hold(&case, &[]);
+            lab.hold(&Case { row: NOWHERE, ..case }, &[]);
+        }
+    });
+}
+
+#[test]
+fn an_abort_anywhere_loses_nothing() {
+    with_lab(|lab| {
+        let mut aborts = BTreeMap::new();
+        for case in cases() {
+            lab.machine.aborted.clear();
+            for to in [0, 1, NOWHERE] {
+                everywhere(lab, &case, Kind::GoesOn(to));
+            }
+            *aborts.entry(format!("{:?}", case.op)).or_insert(0) += lab.machine.aborted.len();
+            everywhere(lab, &Case { row: NOWHERE, ..case }, Kind::GoesOn(1));
+        }
+        println!("aborts: {aborts:?}");
+        assert!(aborts.len() == 6 && aborts.values().all(|&count| count > 100));
+    });
+}
+
+#[test]
+fn two_aborts_anywhere_lose_nothing() {
+    let differ = |case: &Case| case.fillings[0].main != case.fillings[1].main || case.fillings[0].stash != case.fillings[1].stash;
+    let chosen = |case: &&Case| !case.stale && case.op != Op::SwapIf(1) && differ(case);
+    with_lab(|lab| cases().iter().filter(chosen).for_each(|case| two_aborts(lab, case)));
+}
+
+/// In a section, or where it is armed, on to row 1, and then inside a section on to row 2, or back to row 0.
+fn two_aborts(lab: &mut Lab<'_>, case: &Case) {
+    let end = lab.hold(case, &[]);
+    let leads_in = |at: &usize| end.inside.iter().any(|inside| (*at..at + 12).contains(inside));
+    for at in end.points.iter().copied().filter(leads_in) {
+        let first = Event { at, kind: Kind::GoesOn(1) };
+        let inside = lab.hold(case, &[first]).inside;
+        for later in inside.into_iter().filter(|&later| later > at) {
+            let last = if later % 2 == 0 { 0 } else { 2 };
+            lab.hold(case, &[first, Event { at: later, kind: Kind::GoesOn(last) }]);
+        }
+    }
+}
+
+#[test]
+fn a_drain_anywhere_loses_nothing() {
+    with_lab(|lab| {
+        for case in cases() {
+            everywhere(lab, &case, Kind::Drain);
+        }
+    });
+}
+
+#[test]
+fn a_word_taken_before_the_barrier_is_not_lost() {
+    with_lab(|lab| {
+        for case in cases().iter().filter(|case| matches!(case.op, Op::Pop | Op::Push)) {
+            everywhere(lab, case, Kind::Exchange);
+        }
+    });
+}
