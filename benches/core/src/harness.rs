@@ -21,18 +21,22 @@ pub(crate) const CHILD: &str = "child";
 const CHILD_LIMIT: Duration = Duration::from_secs(600);
 
 /// What a child reports on its standard output, as one line of JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
     pub(crate) peak_rss_bytes: u64,
+    /// What stays resident after the work, in rows that wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) settled_rss_bytes: Option<u64>,
 }
 
 /// Runs of one contestant on one row.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    pub(crate) alloc: &'static str,
+    pub(crate) alloc: String,
     pub(crate) samples: Vec<Sample>,
     /// Why it dropped out, if it did; the samples then count for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
 }
 
@@ -58,9 +62,9 @@ impl Entry {
 }
 
 /// All contestants on one row.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RowResult {
-    pub(crate) bench: &'static str,
+    pub(crate) bench: String,
     pub(crate) row: String,
     pub(crate) entries: Vec<Entry>,
 }
@@ -94,7 +98,7 @@ impl Harness<'_> {
     }
 
     fn measure_row(&self, task: &Task, bar: &ProgressBar) -> RowResult {
-        let entry = |contestant: &&Contestant| Entry { alloc: contestant.name, samples: Vec::new(), failure: None };
+        let entry = |contestant: &&Contestant| Entry { alloc: contestant.name.to_owned(), samples: Vec::new(), failure: None };
         let mut entries: Vec<Entry> = self.contestants.iter().map(entry).collect();
         for _ in 0..self.runs {
             for (contestant, entry) in self.contestants.iter().zip(&mut entries) {
@@ -108,7 +112,7 @@ impl Harness<'_> {
                 bar.inc(1);
             }
         }
-        RowResult { bench: task.bench.name(), row: task.row.name.clone(), entries }
+        RowResult { bench: task.bench.name().to_owned(), row: task.row.name.clone(), entries }
     }
 
     fn run_child(&self, contestant: &Contestant, task: &Task) -> Result<Sample> {
@@ -158,7 +162,7 @@ pub(crate) fn run_as_child(row: Option<(&dyn Bench, Params)>) -> Result<()> {
     // SAFETY: plain system call. The alarm's default action ends a child that hangs.
     unsafe { libc::alarm(CHILD_LIMIT.as_secs() as libc::c_uint) };
     let time = row.map_or(Ok(Duration::ZERO), |(bench, params)| bench.run(&params))?;
-    let sample = Sample { seconds: time.as_secs_f64(), peak_rss_bytes: rss::peak() };
+    let sample = Sample { seconds: time.as_secs_f64(), peak_rss_bytes: rss::peak(), ..Sample::default() };
     println!("{}", serde_json::to_string(&sample)?);
     Ok(())
 }
@@ -171,8 +175,8 @@ mod tests {
     use super::*;
 
     fn entry(seconds: &[f64], failure: Option<&str>) -> Entry {
-        let samples = seconds.iter().map(|&seconds| Sample { seconds, peak_rss_bytes: 1024 }).collect();
-        Entry { alloc: "kmem", samples, failure: failure.map(str::to_owned) }
+        let samples = seconds.iter().map(|&seconds| Sample { seconds, peak_rss_bytes: 1024, ..Sample::default() }).collect();
+        Entry { alloc: "kmem".to_owned(), samples, failure: failure.map(str::to_owned) }
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
             stderr: stderr.into(),
         };
         let sample = read_sample(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7}\n", "")).unwrap();
-        assert_eq!(sample, Sample { seconds: 0.5, peak_rss_bytes: 7 });
+        assert_eq!(sample, Sample { seconds: 0.5, peak_rss_bytes: 7, ..Sample::default() });
         let error = read_sample(&output(libc::SIGABRT, "", "double free\n")).unwrap_err().to_string();
         assert!(error.contains("double free") && error.contains("signal: 6"), "{error}");
         assert!(read_sample(&output(0, "nonsense", "")).is_err());

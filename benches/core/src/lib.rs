@@ -7,15 +7,19 @@
 
 mod bench;
 mod block;
+mod charts;
 mod cli;
+mod compare;
 mod contestant;
 mod crew;
 mod harness;
 mod machine;
+mod page;
 mod params;
 mod report;
 mod rng;
 mod rss;
+mod session;
 mod stats;
 #[doc(hidden)]
 pub mod switch;
