@@ -2,10 +2,19 @@
 //!
 //! Everything that threads share goes through this module, and nothing outside it knows of loom.
 
+#[cfg(all(feature = "count", not(loom)))]
+pub mod count;
 mod lock;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod rank;
+#[cfg(any(not(feature = "count"), loom))]
+mod uncounted;
+
+#[cfg(all(feature = "count", not(loom)))]
+use count as tally;
+#[cfg(any(not(feature = "count"), loom))]
+use uncounted as tally;
 
 pub use lock::{Guard, Lock};
 pub use rank::Rank;
@@ -24,8 +33,12 @@ mod backend {
 
 #[cfg(not(loom))]
 mod backend {
+    #[cfg(feature = "count")]
+    pub use super::count::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
     pub use core::hint::spin_loop;
-    pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    #[cfg(not(feature = "count"))]
+    pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+    pub use core::sync::atomic::{Ordering, fence};
 
     /// `core`'s cell behind loom's closure interface.
     #[derive(Debug, Default)]
