@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::bench::{self, BENCHES, Bench, Scale};
+use crate::bench::{self, BENCHES, Bench, Scale, queues};
 use crate::contestant::{self, Contestant, Program};
 use crate::harness::{self, Harness, RowResult, Task};
 use crate::params::Params;
 use crate::session::{Facts, Session, merge};
-use crate::{Error, Result, machine, page, report};
+use crate::{Error, Result, count, machine, page, report, versus};
 
 const ALL: &str = "all";
 const REPORT: &str = "report";
@@ -73,6 +73,8 @@ pub(crate) fn command() -> Command {
         .subcommands(BENCHES.iter().map(|bench| bench.options(Command::new(bench.name()).about(bench.about()))))
         .subcommand(Command::new(ALL).about("every benchmark with its default rows"))
         .subcommand(Page::augment_args(Command::new(REPORT).about("writes the page of results and its charts from saved runs")))
+        .subcommand(Command::new(queues::Queues.name()).about(queues::Queues.about()))
+        .subcommand(count::command())
         .subcommand(child_command());
     Common::augment_args(command)
 }
@@ -91,6 +93,14 @@ pub(crate) fn run(program: &Program, matches: &ArgMatches) -> Result<ExitCode> {
         return write_page(&Page::from_arg_matches(flags)?);
     }
     let common = Common::from_arg_matches(flags)?;
+    if name == count::NAME {
+        print!("{}", count::run(flags, common.scale())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if name == queues::Queues.name() {
+        print!("{}", versus::run(common.scale(), common.runs)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     compete(program, &common, &tasks(name, flags, common.scale())?)
 }
 

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, Row};
@@ -136,7 +137,7 @@ impl Harness<'_> {
             .envs(self.common.iter().chain(contestant.env).copied())
             .stdin(Stdio::null())
             .output()?;
-        read_sample(&output)
+        read_json(&output)
     }
 }
 
@@ -149,7 +150,8 @@ fn progress(steps: usize) -> ProgressBar {
     ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn read_sample(output: &Output) -> Result<Sample> {
+/// What a child has printed, or why it has not.
+pub(crate) fn read_json<T: DeserializeOwned>(output: &Output) -> Result<T> {
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{}: {}", output.status, complaint.lines().next_back().unwrap_or("no message")).into());
@@ -197,10 +199,10 @@ mod tests {
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        let sample = read_sample(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7}\n", "")).unwrap();
+        let sample: Sample = read_json(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7}\n", "")).unwrap();
         assert_eq!(sample, Sample { seconds: 0.5, peak_rss_bytes: 7, ..Sample::default() });
-        let error = read_sample(&output(libc::SIGABRT, "", "double free\n")).unwrap_err().to_string();
+        let error = read_json::<Sample>(&output(libc::SIGABRT, "", "double free\n")).unwrap_err().to_string();
         assert!(error.contains("double free") && error.contains("signal: 6"), "{error}");
-        assert!(read_sample(&output(0, "nonsense", "")).is_err());
+        assert!(read_json::<Sample>(&output(0, "nonsense", "")).is_err());
     }
 }

@@ -11,6 +11,10 @@ mod charts;
 mod cli;
 mod compare;
 mod contestant;
+#[cfg_attr(not(feature = "count"), path = "count_off.rs")]
+#[doc(hidden)]
+pub mod count;
+mod cpus;
 mod crew;
 mod harness;
 mod machine;
@@ -23,6 +27,7 @@ mod session;
 mod stats;
 #[doc(hidden)]
 pub mod switch;
+mod versus;
 
 use std::process::ExitCode;
 

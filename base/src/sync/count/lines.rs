@@ -1,7 +1,7 @@
 //! Who wrote a cache line last, and which lines of source make lines of cache move.
 
 use core::panic::Location;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Relaxed};
 
 /// Bytes of a cache line, log2.
 const LINE_SHIFT: u32 = 6;
@@ -14,6 +14,14 @@ const SITES: usize = 512;
 
 /// Number of the cache line and, below it, of the CPU that wrote it last, plus one.
 static LAST: [AtomicU64; 1 << REMEMBERED] = [const { AtomicU64::new(0) }; 1 << REMEMBERED];
+
+/// Whether writes are counted.
+static WATCHED: AtomicBool = AtomicBool::new(true);
+
+/// Counts writes, or does not: then locks are held about as long as in other builds. On at first.
+pub fn watch(writes: bool) {
+    WATCHED.store(writes, Relaxed);
+}
 
 struct Entry {
     location: AtomicPtr<Location<'static>>,
@@ -51,6 +59,9 @@ pub fn for_each_site(mut each: impl FnMut(Site)) {
 
 /// Notes a write that is about to happen.
 pub(super) fn wrote(address: usize, location: &'static Location<'static>) {
+    if !WATCHED.load(Relaxed) {
+        return;
+    }
     let entry = entry(location);
     entry.writes.fetch_add(1, Relaxed);
     if moves(address, cpu::number()) {

@@ -9,7 +9,7 @@ mod atomics;
 mod lines;
 
 pub use atomics::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
-pub use lines::{Site, for_each_site};
+pub use lines::{Site, for_each_site, watch};
 
 use super::Rank;
 use core::sync::atomic::{AtomicU64 as Plain, Ordering::Relaxed};
