@@ -53,6 +53,7 @@ pub(crate) enum Order {
 
 /// Names of the rows about CPUs.
 pub(crate) const SAME_CPU: &str = "one thread allocates and frees";
+pub(crate) const HANDED_OVER: &str = "the same, addresses handed over";
 pub(crate) const OTHER_CPU: &str = "one CPU allocates, another frees";
 
 impl Order {
@@ -78,15 +79,16 @@ impl Bench for Queues {
             let shuffled = usize::from(order == Order::Shuffled);
             Row::new(order.row(batch)).with("batch", batch).with("shuffled", shuffled).with("pairs", pairs)
         };
-        let cpus = |(name, cpus): (&str, usize)| Row::new(name).with("cpus", cpus).with("pairs", pairs);
-        Ok(BATCHES.iter().map(batch).chain([(SAME_CPU, 1), (OTHER_CPU, 2)].map(cpus)).collect())
+        let traffic = |name: &str| Row::new(name).with("traffic", name).with("pairs", pairs);
+        Ok(BATCHES.iter().map(batch).chain([SAME_CPU, HANDED_OVER, OTHER_CPU].map(traffic)).collect())
     }
 
     fn run(&self, params: &Params) -> Result<Duration> {
         let pairs = params.get("pairs")?;
-        match params.get::<usize>("cpus") {
-            Ok(1) => Ok(on_one_cpu(pairs)),
-            Ok(_) => on_two_cpus(pairs),
+        match params.get::<String>("traffic").as_deref() {
+            Ok(SAME_CPU) => Ok(on_one_cpu(pairs)),
+            Ok(HANDED_OVER) => hand_over(pairs, fill_addresses),
+            Ok(_) => hand_over(pairs, |handful, _| fill(handful)),
             Err(_) => Ok(batches(pairs, params.get("batch")?, params.get::<usize>("shuffled")? == 1)),
         }
     }
@@ -112,53 +114,69 @@ fn shuffle(places: &mut [usize]) {
     (1..places.len()).rev().for_each(|last| places.swap(last, rng.below(last + 1)));
 }
 
-type Handful = Vec<Box<Object>>;
+type Objects = Vec<Box<Object>>;
 
-fn fill(handful: &mut Handful) {
-    handful.extend((0..HANDFUL).map(|_| object()));
+fn fill(objects: &mut Objects) {
+    objects.extend((0..HANDFUL).map(|_| object()));
 }
 
 fn on_one_cpu(pairs: usize) -> Duration {
     cpus::stay_on(0);
-    let mut handful = Handful::with_capacity(HANDFUL);
+    let mut objects = Objects::with_capacity(HANDFUL);
     let clock = Instant::now();
     for _ in 0..pairs / HANDFUL {
-        fill(&mut handful);
-        handful.clear();
+        fill(&mut objects);
+        objects.clear();
     }
     clock.elapsed()
 }
 
+/// Hands over what objects would take, but the objects themselves are freed where they were allocated.
+fn fill_addresses(handful: &mut Vec<usize>, own: &mut Objects) {
+    own.clear();
+    fill(own);
+    handful.extend(own.iter().map(|object| std::ptr::from_ref(&**object).addr()));
+}
+
+/// What the producer does: it fills a handful, and may have objects of its own.
+type Fill<T> = fn(&mut Vec<T>, &mut Objects);
+
 /// Handfuls travel through one queue and come back empty through another, so that only objects are allocated. Nobody sleeps: what a
 /// wake-up takes is not what is asked.
-fn on_two_cpus(pairs: usize) -> Result<Duration> {
+fn hand_over<T: Send + 'static>(pairs: usize, fill: Fill<T>) -> Result<Duration> {
     let (full, to_free) = sync_channel(UNDER_WAY);
     let (empty, to_fill) = sync_channel(UNDER_WAY);
     for _ in 0..UNDER_WAY {
-        empty.send(Handful::with_capacity(HANDFUL)).map_err(|_| "nobody waits for a handful")?;
+        empty.send(Vec::with_capacity(HANDFUL)).map_err(|_| "nobody waits for a handful")?;
     }
-    race(Kind::Threads, vec![consumer(to_free, empty), producer(to_fill, full, pairs / HANDFUL)])
+    race(Kind::Threads, vec![consumer(to_free, empty), producer(to_fill, full, pairs / HANDFUL, fill)])
 }
 
 /// There are never more handfuls than a queue has room for, so that sending does not wait.
-fn producer(to_fill: Receiver<Handful>, full: SyncSender<Handful>, handfuls: usize) -> Job<'static> {
+fn producer<T: Send + 'static>(
+    to_fill: Receiver<Vec<T>>,
+    full: SyncSender<Vec<T>>,
+    handfuls: usize,
+    fill: Fill<T>,
+) -> Job<'static> {
     Box::new(move |line| {
         cpus::stay_on(0);
+        let mut own = Objects::with_capacity(HANDFUL);
         line.wait();
         for _ in 0..handfuls {
             let mut handful = next(&to_fill).unwrap_or_else(|| fail("the consumer is gone"));
-            fill(&mut handful);
+            fill(&mut handful, &mut own);
             full.send(handful).unwrap_or_else(|_| fail("the consumer is gone"));
         }
     })
 }
 
-fn consumer(to_free: Receiver<Handful>, empty: SyncSender<Handful>) -> Job<'static> {
+fn consumer<T: Send + 'static>(to_free: Receiver<Vec<T>>, empty: SyncSender<Vec<T>>) -> Job<'static> {
     Box::new(move |line| {
         cpus::stay_on(1);
         line.wait();
         while let Some(mut handful) = next(&to_free) {
-            handful.clear();
+            handful.drain(..).for_each(|item| drop(black_box(item)));
             // The producer may have all that it needs.
             let _ = empty.send(handful);
         }
@@ -166,7 +184,7 @@ fn consumer(to_free: Receiver<Handful>, empty: SyncSender<Handful>) -> Job<'stat
 }
 
 /// The next handful, without sleeping; none when the other side has ended.
-fn next(queue: &Receiver<Handful>) -> Option<Handful> {
+fn next<T>(queue: &Receiver<T>) -> Option<T> {
     const SPINS: u32 = 1000;
     let mut spins = 0;
     loop {
