@@ -19,6 +19,11 @@ pub(crate) const TIME: Figure = Figure { name: "time", of: |sample| Some(sample.
 pub(crate) const PEAK: Figure = Figure { name: "peak RSS", of: |sample| Some(sample.peak_rss_bytes as f64) };
 /// Bytes that stay resident after the work, in rows that wait for it.
 pub(crate) const SETTLED: Figure = Figure { name: "settled RSS", of: |sample| sample.settled_rss_bytes.map(|bytes| bytes as f64) };
+/// What ranks beside the time: what stays, in rows that wait for it, or the peak.
+pub(crate) const MEMORY: Figure = Figure {
+    name: "memory (settled RSS where there is one, else peak)",
+    of: |sample| Some(sample.settled_rss_bytes.unwrap_or(sample.peak_rss_bytes) as f64),
+};
 
 /// A row in which a rival is ahead.
 pub(crate) struct Loss<'a> {

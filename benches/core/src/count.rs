@@ -123,7 +123,7 @@ fn measure(writes: bool, bench: &dyn Bench, params: &Params) -> Result<Counts> {
     count::watch(writes);
     let before = read(1.0);
     let (clock, ticks) = (Instant::now(), count::ticks());
-    let time = bench.run(params)?;
+    let time = bench.run(params)?.time;
     let tick = clock.elapsed().as_nanos() as f64 / (count::ticks() - ticks).max(1) as f64;
     count::watch(false);
     Ok(Counts { seconds: time.as_secs_f64(), ..difference(read(tick), &before, tick) })

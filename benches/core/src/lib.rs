@@ -7,6 +7,7 @@
 
 mod bench;
 mod block;
+mod block_list;
 mod charts;
 mod cli;
 mod compare;
@@ -24,6 +25,8 @@ mod report;
 mod rng;
 mod rss;
 mod session;
+mod settle;
+mod sizes;
 mod stats;
 #[doc(hidden)]
 pub mod switch;
@@ -40,6 +43,9 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Does what the command line asks for.
 pub fn run(program: &'static Program) -> ExitCode {
+    if bench::was_empty_program() {
+        return ExitCode::SUCCESS;
+    }
     cli::run(program, &cli::command().get_matches()).unwrap_or_else(|error| {
         eprintln!("kmem-bench: {error}");
         ExitCode::FAILURE

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
-use super::{Bench, Row, Scale};
+use super::{Bench, Outcome, Row, Scale};
 use crate::crew::{Job, Kind, fail, race};
 use crate::params::Params;
 use crate::rng::Rng;
@@ -83,14 +83,15 @@ impl Bench for Queues {
         Ok(BATCHES.iter().map(batch).chain([SAME_CPU, HANDED_OVER, OTHER_CPU].map(traffic)).collect())
     }
 
-    fn run(&self, params: &Params) -> Result<Duration> {
+    fn run(&self, params: &Params) -> Result<Outcome> {
         let pairs = params.get("pairs")?;
-        match params.get::<String>("traffic").as_deref() {
-            Ok(SAME_CPU) => Ok(on_one_cpu(pairs)),
-            Ok(HANDED_OVER) => hand_over(pairs, fill_addresses),
-            Ok(_) => hand_over(pairs, |handful, _| fill(handful)),
-            Err(_) => Ok(batches(pairs, params.get("batch")?, params.get::<usize>("shuffled")? == 1)),
-        }
+        let time = match params.get::<String>("traffic").as_deref() {
+            Ok(SAME_CPU) => on_one_cpu(pairs),
+            Ok(HANDED_OVER) => hand_over(pairs, fill_addresses)?,
+            Ok(_) => hand_over(pairs, |handful, _| fill(handful))?,
+            Err(_) => batches(pairs, params.get("batch")?, params.get::<usize>("shuffled")? == 1),
+        };
+        Ok(time.into())
     }
 }
 
