@@ -14,6 +14,8 @@ pub use cache::{AllocError, Cache, Constructed, Object, Plain};
 pub use control::{Stats, check, set, slabinfo, stats, trim};
 pub use kmem::Kmem;
 pub use kmem_base::knobs::{Knob, Refusal, Settings};
+#[cfg(feature = "count")]
+pub use kmem_base::sync::count;
 /// The allocator underneath, for what the safe face leaves out: bulk operations, reservations, tunables, instances of one's own.
 pub use kmem_slubq as slubq;
 pub use kmem_slubq::{CreateError, Flags, Level};

@@ -4,6 +4,7 @@
 //! compare-and-swap to take and one plain store to release, and a thread that must wait soon gives its CPU away
 //! ([`super::relax`]).
 
+use super::tally::{self, Tally};
 use super::{AtomicU8, Ordering, Rank, UnsafeCell, const_fn, rank, relax};
 use core::ops::{Deref, DerefMut};
 
@@ -14,6 +15,7 @@ const HELD: u8 = 1;
 #[derive(Debug)]
 pub struct Lock<T, const RANK: u8> {
     state: AtomicU8,
+    tally: Tally,
     value: UnsafeCell<T>,
 }
 
@@ -24,27 +26,32 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     const_fn! {
         /// A free lock.
         pub const fn new(value: T) -> Self {
-            Self { state: AtomicU8::new(FREE), value: UnsafeCell::new(value) }
+            Self { state: AtomicU8::new(FREE), tally: Tally::new(), value: UnsafeCell::new(value) }
         }
     }
 
     /// Takes the lock, waiting for it if need be.
     #[inline]
+    #[cfg_attr(feature = "count", track_caller)]
     pub fn lock(&self) -> Guard<'_, T, RANK> {
         rank::verify(RANK);
         self.wait();
         // Counted only once held: a thread that waits while another forks must not be found holding in the child.
         rank::took(RANK);
+        self.tally.took(RANK);
         Guard { lock: self }
     }
 
     /// Takes the lock if nobody holds it. Never waits, so no order needs to be kept.
     #[inline]
+    #[cfg_attr(feature = "count", track_caller)]
     pub fn try_lock(&self) -> Option<Guard<'_, T, RANK>> {
         if !self.grab() {
+            tally::busy(RANK);
             return None;
         }
         rank::took(RANK);
+        self.tally.took(RANK);
         Some(Guard { lock: self })
     }
 
@@ -53,6 +60,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     pub fn acquire(&self) {
         self.wait();
         rank::took(RANK);
+        self.tally.took(RANK);
     }
 
     /// Releases a lock taken by [`Self::acquire`].
@@ -61,16 +69,20 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     /// This thread, or the parent that it was forked from, holds the lock through `acquire`.
     pub unsafe fn release(&self) {
         rank::released(RANK);
+        let held = self.tally.held();
         self.state.store(FREE, Ordering::Release);
+        tally::released(RANK, held);
     }
 
     #[inline]
+    #[cfg_attr(feature = "count", track_caller)]
     fn grab(&self) -> bool {
         // Acquire pairs with the Release store of the last holder.
         self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[inline]
+    #[cfg_attr(feature = "count", track_caller)]
     fn wait(&self) {
         if !self.grab() {
             self.wait_slow();
@@ -79,6 +91,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
 
     #[cold]
     fn wait_slow(&self) {
+        tally::waits(RANK);
         let mut round = 0;
         loop {
             relax(&mut round);
@@ -117,8 +130,10 @@ impl<T, const RANK: u8> Drop for Guard<'_, T, RANK> {
     #[inline]
     fn drop(&mut self) {
         rank::released(RANK);
+        let held = self.lock.tally.held();
         // Release pairs with the Acquire of the next holder.
         self.lock.state.store(FREE, Ordering::Release);
+        tally::released(RANK, held);
     }
 }
 

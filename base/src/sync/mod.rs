@@ -7,12 +7,21 @@
 //! * [`begin`]: zeroed memory holds no atomics there until they are put into it.
 //! * [`MODEL`]: tables are small there, since every atomic costs time in every execution.
 
+#[cfg(all(feature = "count", not(loom)))]
+pub mod count;
 #[cfg(all(test, loom))]
 pub(crate) mod explore;
 mod lock;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod rank;
+#[cfg(any(not(feature = "count"), loom))]
+mod uncounted;
+
+#[cfg(all(feature = "count", not(loom)))]
+use count as tally;
+#[cfg(any(not(feature = "count"), loom))]
+use uncounted as tally;
 
 pub use lock::{Guard, Lock};
 pub use rank::Rank;
@@ -61,8 +70,12 @@ mod backend {
 
 #[cfg(not(loom))]
 mod backend {
+    #[cfg(feature = "count")]
+    pub use super::count::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
     pub use core::hint::spin_loop;
-    pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    #[cfg(not(feature = "count"))]
+    pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
+    pub use core::sync::atomic::{Ordering, fence};
 
     /// True where models run.
     pub const MODEL: bool = false;

@@ -1,19 +1,21 @@
 //! The command line: one sub-command per benchmark, `all`, and the hidden one that children run.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::bench::{self, BENCHES, Bench, Scale};
+use crate::bench::{self, BENCHES, Bench, Scale, queues};
 use crate::contestant::{self, Contestant, Program};
 use crate::harness::{self, Harness, RowResult, Task};
 use crate::params::Params;
-use crate::{Result, machine, report};
+use crate::session::{Facts, Session, merge};
+use crate::{Error, Result, count, machine, page, report, versus};
 
 const ALL: &str = "all";
+const REPORT: &str = "report";
 
 #[derive(Args)]
 struct Common {
@@ -33,6 +35,19 @@ struct Common {
     /// settled_rss_bytes and live_bytes
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Writes every figure of every run, with machine, versions and date: what `report` reads
+    #[arg(long, global = true, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Page {
+    /// Runs saved by `--save`; where two have the same row, the later file counts
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    from: Vec<PathBuf>,
+    /// The page; charts go into a folder `charts` beside it
+    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
+    out: PathBuf,
 }
 
 impl Common {
@@ -42,6 +57,10 @@ impl Common {
             (_, true) => Scale::Quick,
             _ => Scale::Full,
         }
+    }
+
+    fn scale_name(&self) -> &'static str {
+        self.scale().pick("tiny: the figures mean nothing", "quick", "full")
     }
 }
 
@@ -54,6 +73,9 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands(BENCHES.iter().map(|bench| bench.options(Command::new(bench.name()).about(bench.about()))))
         .subcommand(Command::new(ALL).about("every benchmark with its default rows"))
+        .subcommand(Page::augment_args(Command::new(REPORT).about("writes the page of results and its charts from saved runs")))
+        .subcommand(Command::new(queues::Queues.name()).about(queues::Queues.about()))
+        .subcommand(count::command())
         .subcommand(child_command());
     Common::augment_args(command)
 }
@@ -68,7 +90,18 @@ pub(crate) fn run(program: &Program, matches: &ArgMatches) -> Result<ExitCode> {
     if name == harness::CHILD {
         return run_child(flags);
     }
+    if name == REPORT {
+        return write_page(&Page::from_arg_matches(flags)?);
+    }
     let common = Common::from_arg_matches(flags)?;
+    if name == count::NAME {
+        print!("{}", count::run(flags, common.scale())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if name == queues::Queues.name() {
+        print!("{}", versus::run(common.scale(), common.runs)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     compete(program, &common, &tasks(name, flags, common.scale())?)
 }
 
@@ -101,26 +134,68 @@ fn compete(program: &Program, common: &Common, tasks: &[Task]) -> Result<ExitCod
     let contestants = program.select(&common.alloc)?;
     let harness = Harness { contestants: &contestants, common: program.common, runs: common.runs as usize };
     // Opened first: a path that cannot be written must not cost a whole run.
-    let json = common.json.as_ref().map(File::create).transpose()?;
-    println!("{}", header(&contestants, &harness)?);
+    let create = |path: &Option<PathBuf>| path.as_deref().map(create).transpose();
+    let (json, save) = (create(&common.json)?, create(&common.save)?);
+    let mut facts = facts(&contestants, &harness, common)?;
+    println!("{}", header(&facts));
     let results = harness.measure(tasks, |row| print!("{}", report::table(row)));
     print!("{}", report::summary(&results));
     if let Some(file) = json {
         report::write_json(&results, BufWriter::new(file))?;
     }
-    Ok(if any_failed(&results) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let failed = any_failed(&results);
+    if let Some(file) = save {
+        facts.date = machine::date();
+        Session::new(facts, results).save(file)?;
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn header(contestants: &[&Contestant], harness: &Harness<'_>) -> Result<String> {
-    let idle = harness.idle_peak()? as f64 / report::MIB;
+fn create(path: &Path) -> Result<File> {
+    File::create(path).map_err(|error| explain(path, error))
+}
+
+fn explain(path: &Path, error: std::io::Error) -> Error {
+    format!("{}: {error}", path.display()).into()
+}
+
+fn write_page(files: &Page) -> Result<ExitCode> {
+    let sessions = files.from.iter().map(|path| Session::load(path)).collect::<Result<Vec<_>>>()?;
+    let facts: Vec<_> = sessions.iter().map(|session| session.facts.clone()).collect();
+    let rows = merge(sessions);
+    let folder = files.out.with_file_name(page::CHARTS);
+    fs::create_dir_all(&folder).map_err(|error| explain(&folder, error))?;
+    let charts = page::charts(&rows)?.into_iter().map(|(name, svg)| (folder.join(name), svg));
+    for (path, text) in charts.chain([(files.out.clone(), page::page(&facts, &rows))]) {
+        fs::write(&path, text).map_err(|error| explain(&path, error))?;
+        println!("{}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn facts(contestants: &[&Contestant], harness: &Harness<'_>, common: &Common) -> Result<Facts> {
+    Ok(Facts {
+        date: machine::date(),
+        machine: machine::facts(),
+        cpus: machine::cpus(),
+        versions: contestant::versions(contestants),
+        settings: contestant::settings(contestants),
+        runs: harness.runs,
+        scale: common.scale_name().to_owned(),
+        idle_rss_bytes: harness.idle_peak()?,
+    })
+}
+
+fn header(facts: &Facts) -> String {
+    let idle = facts.idle_rss_bytes as f64 / report::MIB;
     let lines = [
-        ("machine", machine::facts()),
-        ("versions", contestant::versions(contestants)),
-        ("settings", contestant::settings(contestants)),
-        ("runs", format!("{} per contestant and row, in turns, each in a process of its own (idle: {idle:.1} MiB)", harness.runs)),
+        ("machine", facts.machine.clone()),
+        ("versions", facts.versions.clone()),
+        ("settings", facts.settings.clone()),
+        ("runs", format!("{} per contestant and row, in turns, each in a process of its own (idle: {idle:.1} MiB)", facts.runs)),
         ("columns", report::LEGEND.to_owned()),
     ];
-    Ok(lines.map(|(name, text)| format!("{name:<10}{text}")).join("\n"))
+    lines.map(|(name, text)| format!("{name:<10}{text}")).join("\n")
 }
 
 fn any_failed(results: &[RowResult]) -> bool {

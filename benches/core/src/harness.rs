@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bench::{Bench, Outcome, Row};
@@ -21,11 +22,12 @@ pub(crate) const CHILD: &str = "child";
 const CHILD_LIMIT: Duration = Duration::from_secs(600);
 
 /// What a child reports on its standard output, as one line of JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
     pub(crate) peak_rss_bytes: u64,
     /// Of the whole child, its start included.
+    #[serde(default)]
     pub(crate) page_faults: u64,
     /// Where the row has them: see [`Settled`](crate::bench::Settled).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,11 +50,12 @@ impl Sample {
 }
 
 /// Runs of one contestant on one row.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    pub(crate) alloc: &'static str,
+    pub(crate) alloc: String,
     pub(crate) samples: Vec<Sample>,
     /// Why it dropped out, if it did; the samples then count for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failure: Option<String>,
 }
 
@@ -82,11 +85,6 @@ impl Entry {
         self.valid_some(|sample| sample.live_bytes)
     }
 
-    /// The memory figure that ranks: what stays, in rows that wait for it, or the peak.
-    pub(crate) fn memory(&self) -> Option<f64> {
-        self.settled_rss().or_else(|| self.peak_rss())
-    }
-
     /// Spread of the seconds.
     pub(crate) fn spread(&self) -> Option<f64> {
         stats::spread(&self.valid(|sample| sample.seconds))
@@ -103,9 +101,9 @@ impl Entry {
 }
 
 /// All contestants on one row.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct RowResult {
-    pub(crate) bench: &'static str,
+    pub(crate) bench: String,
     pub(crate) row: String,
     pub(crate) entries: Vec<Entry>,
 }
@@ -139,7 +137,7 @@ impl Harness<'_> {
     }
 
     fn measure_row(&self, task: &Task, bar: &ProgressBar) -> RowResult {
-        let entry = |contestant: &&Contestant| Entry { alloc: contestant.name, samples: Vec::new(), failure: None };
+        let entry = |contestant: &&Contestant| Entry { alloc: contestant.name.to_owned(), samples: Vec::new(), failure: None };
         let mut entries: Vec<Entry> = self.contestants.iter().map(entry).collect();
         for _ in 0..self.runs {
             for (contestant, entry) in self.contestants.iter().zip(&mut entries) {
@@ -153,7 +151,7 @@ impl Harness<'_> {
                 bar.inc(1);
             }
         }
-        RowResult { bench: task.bench.name(), row: task.row.name.clone(), entries }
+        RowResult { bench: task.bench.name().to_owned(), row: task.row.name.clone(), entries }
     }
 
     fn run_child(&self, contestant: &Contestant, task: &Task) -> Result<Sample> {
@@ -177,7 +175,7 @@ impl Harness<'_> {
             .envs(self.common.iter().chain(contestant.env).copied())
             .stdin(Stdio::null())
             .output()?;
-        read_sample(&output)
+        read_json(&output)
     }
 }
 
@@ -190,7 +188,8 @@ fn progress(steps: usize) -> ProgressBar {
     ProgressBar::new(steps as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn read_sample(output: &Output) -> Result<Sample> {
+/// What a child has printed, or why it has not.
+pub(crate) fn read_json<T: DeserializeOwned>(output: &Output) -> Result<T> {
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         return Err(format!("{}: {}", output.status, complaint.lines().next_back().unwrap_or("no message")).into());
@@ -220,7 +219,7 @@ mod tests {
 
     fn entry(seconds: &[f64], failure: Option<&str>) -> Entry {
         let samples = seconds.iter().map(|&seconds| sample(seconds)).collect();
-        Entry { alloc: "kmem", samples, failure: failure.map(str::to_owned) }
+        Entry { alloc: "kmem".to_owned(), samples, failure: failure.map(str::to_owned) }
     }
 
     #[test]
@@ -230,15 +229,15 @@ mod tests {
     }
 
     #[test]
-    fn settled_memory_ranks_before_the_peak() {
+    fn settled_memory_is_a_median_too() {
         let mut entry = entry(&[1.0, 1.0, 1.0], None);
-        assert_eq!((entry.settled_rss(), entry.memory()), (None, Some(1024.0)));
+        assert_eq!((entry.settled_rss(), entry.live()), (None, None));
         for (sample, settled) in entry.samples.iter_mut().zip([300, 100, 200]) {
             sample.settled_rss_bytes = Some(settled);
         }
-        assert_eq!((entry.settled_rss(), entry.memory(), entry.live()), (Some(200.0), Some(200.0), None));
+        assert_eq!((entry.settled_rss(), entry.live()), (Some(200.0), None));
         entry.failure = Some("signal 11".to_owned());
-        assert_eq!(entry.memory(), None);
+        assert_eq!(entry.settled_rss(), None);
     }
 
     #[test]
@@ -253,10 +252,10 @@ mod tests {
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        let sample = read_sample(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7,\"page_faults\":3}\n", "")).unwrap();
+        let sample: Sample = read_json(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7,\"page_faults\":3}\n", "")).unwrap();
         assert_eq!((sample.seconds, sample.peak_rss_bytes, sample.settled_rss_bytes), (0.5, 7, None));
-        let error = read_sample(&output(libc::SIGABRT, "", "double free\n")).unwrap_err().to_string();
+        let error = read_json::<Sample>(&output(libc::SIGABRT, "", "double free\n")).unwrap_err().to_string();
         assert!(error.contains("double free") && error.contains("signal: 6"), "{error}");
-        assert!(read_sample(&output(0, "nonsense", "")).is_err());
+        assert!(read_json::<Sample>(&output(0, "nonsense", "")).is_err());
     }
 }

@@ -8,20 +8,29 @@
 mod bench;
 mod block;
 mod block_list;
+mod charts;
 mod cli;
+mod compare;
 mod contestant;
+#[cfg_attr(not(feature = "count"), path = "count_off.rs")]
+#[doc(hidden)]
+pub mod count;
+mod cpus;
 mod crew;
 mod harness;
 mod machine;
+mod page;
 mod params;
 mod report;
 mod rng;
 mod rss;
+mod session;
 mod settle;
 mod sizes;
 mod stats;
 #[doc(hidden)]
 pub mod switch;
+mod versus;
 
 use std::process::ExitCode;
 

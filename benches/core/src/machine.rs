@@ -4,9 +4,25 @@ use std::ffi::CStr;
 use std::fs;
 use std::thread;
 
+/// CPUs that this process may use.
+pub(crate) fn cpus() -> usize {
+    thread::available_parallelism().map_or(0, usize::from)
+}
+
+/// Today in UTC, as 2026-11-21.
+pub(crate) fn date() -> String {
+    // SAFETY: time accepts a null pointer.
+    let now = unsafe { libc::time(std::ptr::null_mut()) };
+    // SAFETY: tm is a plain C structure, for which all zeroes is a value.
+    let mut day: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both are valid for the call.
+    unsafe { libc::gmtime_r(&now, &mut day) };
+    format!("{:04}-{:02}-{:02}", day.tm_year + 1900, day.tm_mon + 1, day.tm_mday)
+}
+
 /// One line: processors, memory, kernel, huge page policy, build.
 pub(crate) fn facts() -> String {
-    let cpus = thread::available_parallelism().map_or(0, usize::from);
+    let cpus = cpus();
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let thp = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
@@ -56,6 +72,11 @@ mod tests {
         assert_eq!(memory_gib("MemTotal:       24596164 kB\n"), Some(23));
         assert_eq!(selected("always [madvise] never"), Some("madvise"));
         assert_eq!(selected(""), None);
+    }
+
+    #[test]
+    fn a_date_has_ten_characters_of_this_century() {
+        assert!(date().len() == 10 && date().starts_with("20"), "{}", date());
     }
 
     #[test]

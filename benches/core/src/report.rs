@@ -1,4 +1,4 @@
-//! What the user reads: a table per row, a closing summary with the losses first, and the JSON file.
+//! What the user reads while it runs: a table per row, a closing summary with the losses first; and the JSON file of medians.
 
 use std::fmt::Write;
 use std::io;
@@ -6,15 +6,8 @@ use std::io;
 use serde::Serialize;
 
 use crate::Result;
-use crate::contestant::is_kmem;
+use crate::compare::{BASE, Figure, MEMORY, TIME, base, contestants, least_first};
 use crate::harness::{Entry, RowResult};
-use crate::stats::geometric_mean;
-
-/// The contestant that all others are compared with.
-const BASE: &str = "kmem";
-
-/// What ranks beside the time.
-const MEMORY: &str = "memory (settled RSS where there is one, else peak)";
 
 /// Bytes in a mebibyte.
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
@@ -53,7 +46,7 @@ pub(crate) fn table(result: &RowResult) -> String {
         "faults",
         settled_heading(result)
     );
-    for entry in fastest_first(&result.entries) {
+    for entry in least_first(result, &TIME) {
         let _ = writeln!(text, "  {:<15}{}", entry.alloc, figures(entry, base(result)));
     }
     text
@@ -89,80 +82,35 @@ fn settled(entry: &Entry, base: Option<&Entry>) -> String {
     format!("{:>13.1}{:>9}{:>9}", rss / MIB, ratio(rss, base.and_then(Entry::settled_rss)), ratio(rss, entry.live()))
 }
 
-fn fastest_first(entries: &[Entry]) -> Vec<&Entry> {
-    let mut sorted: Vec<_> = entries.iter().collect();
-    let key = |entry: &Entry| entry.seconds().unwrap_or(f64::INFINITY);
-    sorted.sort_by(|a, b| key(a).total_cmp(&key(b)));
-    sorted
-}
-
-fn base(result: &RowResult) -> Option<&Entry> {
-    result.entries.iter().find(|entry| entry.alloc == BASE)
-}
-
 /// The closing summary: where kmem is not first, then how the others compare over all rows.
 pub(crate) fn summary(results: &[RowResult]) -> String {
-    let compared = results.iter().filter(|result| rivals(result).next().is_some() && base(result).is_some()).count();
-    if compared == 0 {
+    if TIME.compared(results) == 0 {
         return String::new();
     }
     let mut text = String::from("\nSummary\n");
-    section(&mut text, "time", compared, &losses(results, Entry::seconds));
-    section(&mut text, MEMORY, compared, &losses(results, Entry::memory));
+    section(&mut text, &TIME, results);
+    section(&mut text, &MEMORY, results);
     means(&mut text, results);
     text
 }
 
-fn section(text: &mut String, what: &str, rows: usize, losses: &[Loss<'_>]) {
-    let _ = writeln!(text, "  {what}: kmem is not first in {} of {rows} rows", losses.len());
+fn section(text: &mut String, figure: &Figure, results: &[RowResult]) {
+    let losses = figure.losses(results);
+    let _ = writeln!(text, "  {}: kmem is not first in {} of {} rows", figure.name, losses.len(), figure.compared(results));
     for loss in losses {
-        let Loss { result, winner, ratio } = loss;
-        let noise = base(result).and_then(Entry::spread).unwrap_or(0.0).max(winner.spread().unwrap_or(0.0));
-        let level = if what == "time" && ratio - 1.0 <= noise { ", within the spread" } else { "" };
-        let _ = writeln!(text, "    {}: {}: kmem takes {ratio:.2} x {}{level}", result.bench, result.row, winner.alloc);
+        let level = if loss.is_level() { ", within the spread" } else { "" };
+        let (result, winner, ratio) = (loss.result, &loss.winner.alloc, loss.ratio);
+        let _ = writeln!(text, "    {}: {}: kmem takes {ratio:.2} x {winner}{level}", result.bench, result.row);
     }
-}
-
-/// A row in which a rival is ahead, and by how much.
-struct Loss<'a> {
-    result: &'a RowResult,
-    winner: &'a Entry,
-    ratio: f64,
-}
-
-/// Largest first. A row in which kmem failed is a loss without end.
-fn losses<'a>(results: &'a [RowResult], figure: fn(&Entry) -> Option<f64>) -> Vec<Loss<'a>> {
-    let loss = |result: &'a RowResult| {
-        let own = figure(base(result)?).unwrap_or(f64::INFINITY);
-        let (winner, best) = rivals(result).filter_map(|entry| Some((entry, figure(entry)?))).min_by(|a, b| a.1.total_cmp(&b.1))?;
-        (own > best).then_some(Loss { result, winner, ratio: own / best })
-    };
-    let mut losses: Vec<_> = results.iter().filter_map(loss).collect();
-    losses.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
-    losses
-}
-
-fn rivals(result: &RowResult) -> impl Iterator<Item = &Entry> {
-    result.entries.iter().filter(|entry| !is_kmem(entry.alloc))
 }
 
 fn means(text: &mut String, results: &[RowResult]) {
-    let Some(first) = results.first() else { return };
     let _ = writeln!(text, "  geometric means over all rows, x kmem (above 1: slower, larger than kmem)");
-    for alloc in first.entries.iter().map(|entry| entry.alloc).filter(|alloc| *alloc != BASE) {
-        let mean = |figure| geometric_mean(&ratios(results, alloc, figure));
-        if let (Some(time), Some(rss)) = (mean(Entry::seconds), mean(Entry::memory)) {
+    for alloc in contestants(results).into_iter().filter(|alloc| *alloc != BASE) {
+        if let (Some((time, _)), Some((rss, _))) = (TIME.mean(results, alloc), MEMORY.mean(results, alloc)) {
             let _ = writeln!(text, "    {alloc:<15} time {time:>6.2}   memory {rss:>6.2}");
         }
     }
-}
-
-fn ratios(results: &[RowResult], alloc: &str, figure: fn(&Entry) -> Option<f64>) -> Vec<f64> {
-    let ratio = |result: &RowResult| {
-        let own = result.entries.iter().find(|entry| entry.alloc == alloc)?;
-        Some(figure(own)? / figure(base(result)?)?)
-    };
-    results.iter().filter_map(ratio).collect()
 }
 
 /// Writes all medians as one array.
@@ -173,9 +121,9 @@ pub(crate) fn write_json(results: &[RowResult], out: impl io::Write) -> Result<(
 fn records(result: &RowResult) -> impl Iterator<Item = Record<'_>> {
     result.entries.iter().filter_map(|entry| {
         Some(Record {
-            bench: result.bench,
+            bench: &result.bench,
             row: &result.row,
-            alloc: entry.alloc,
+            alloc: &entry.alloc,
             seconds: entry.seconds()?,
             peak_rss_bytes: entry.peak_rss()? as u64,
             page_faults: entry.page_faults()? as u64,

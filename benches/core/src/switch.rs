@@ -75,6 +75,7 @@ macro_rules! switch {
         unsafe impl ::std::alloc::GlobalAlloc for Switch {
             #[inline]
             unsafe fn alloc(&self, layout: ::std::alloc::Layout) -> *mut u8 {
+                $crate::count::operation();
                 match Self::chosen() {
                     // SAFETY: the caller's promises, passed on.
                     $($(#[$when])* Chosen::$id => unsafe { ::std::alloc::GlobalAlloc::alloc(&$allocator, layout) },)+
@@ -83,6 +84,7 @@ macro_rules! switch {
 
             #[inline]
             unsafe fn alloc_zeroed(&self, layout: ::std::alloc::Layout) -> *mut u8 {
+                $crate::count::operation();
                 match Self::chosen() {
                     // SAFETY: the caller's promises, passed on.
                     $($(#[$when])* Chosen::$id => unsafe { ::std::alloc::GlobalAlloc::alloc_zeroed(&$allocator, layout) },)+
@@ -91,6 +93,7 @@ macro_rules! switch {
 
             #[inline]
             unsafe fn dealloc(&self, ptr: *mut u8, layout: ::std::alloc::Layout) {
+                $crate::count::operation();
                 match Self::chosen() {
                     // SAFETY: the caller's promises, passed on.
                     $($(#[$when])* Chosen::$id => unsafe { ::std::alloc::GlobalAlloc::dealloc(&$allocator, ptr, layout) },)+
@@ -99,6 +102,7 @@ macro_rules! switch {
 
             #[inline]
             unsafe fn realloc(&self, ptr: *mut u8, layout: ::std::alloc::Layout, size: usize) -> *mut u8 {
+                $crate::count::operation();
                 match Self::chosen() {
                     // SAFETY: the caller's promises, passed on.
                     $($(#[$when])* Chosen::$id => unsafe { ::std::alloc::GlobalAlloc::realloc(&$allocator, ptr, layout, size) },)+

@@ -104,3 +104,34 @@ fn an_unwritable_json_file_is_refused_before_the_run() {
     assert!(!output.status.success());
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn queues_are_compared_with_none_and_two_cpus_with_one() {
+    let output = kmem_bench(&["queues", "--tiny", "--runs", "2"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let text = text(&output.stdout);
+    for part in ["batches of 1000, in order", "batches of 10, shuffled", "channel, threads, 10 groups", "target 0.6"] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+#[cfg(not(feature = "count"))]
+#[test]
+fn counting_takes_a_build_that_counts() {
+    let output = kmem_bench(&["count"]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("--features count"));
+}
+
+#[cfg(feature = "count")]
+#[test]
+fn every_load_is_counted() {
+    let output = kmem_bench(&["count", "--tiny"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let text = text(&output.stdout);
+    for part in
+        ["churn: 1 k live", "xmalloc: 1 producer", "queues: batches of 1000", "slow paths", "shard", "pages", "slubq/src/slab.rs"]
+    {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}

@@ -2,12 +2,13 @@
 
 mod bulk;
 mod churn;
-mod hackbench;
+pub(crate) mod hackbench;
 mod index;
 mod keyvalue;
 mod large;
 mod larson;
 mod malloc_test;
+pub(crate) mod queues;
 mod realloc;
 mod scratch;
 mod spike;
@@ -41,6 +42,9 @@ pub(crate) const BENCHES: &[&dyn Bench] = &[
 ];
 
 pub(crate) use startup::was_empty_program;
+
+/// Benchmarks of kmem against itself, which have reports of their own.
+pub(crate) const ALONE: &[&dyn Bench] = &[&queues::Queues];
 
 /// One benchmark: a set of rows, each run by every contestant in a process of its own.
 pub(crate) trait Bench: Sync {
@@ -128,7 +132,7 @@ impl Scale {
 
 /// Finds a benchmark by its name.
 pub(crate) fn find(name: &str) -> Option<&'static dyn Bench> {
-    BENCHES.iter().copied().find(|bench| bench.name() == name)
+    BENCHES.iter().chain(ALONE).copied().find(|bench| bench.name() == name)
 }
 
 /// The flags of a benchmark when none is given.
@@ -148,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_row_of_every_benchmark_runs_on_threads() {
-        for bench in BENCHES {
+        for bench in BENCHES.iter().chain(ALONE) {
             for row in bench.rows(&default_flags(*bench), Scale::Tiny).unwrap() {
                 // fork() belongs in a process with one thread: tests/cli.rs runs those rows.
                 if row.params.get::<String>("kind").is_ok_and(|kind| kind == "processes") {
@@ -161,7 +165,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        for bench in BENCHES {
+        for bench in BENCHES.iter().chain(ALONE) {
             assert_eq!(find(bench.name()).unwrap().about(), bench.about());
             let rows = bench.rows(&default_flags(*bench), Scale::Full).unwrap();
             let names: std::collections::BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
