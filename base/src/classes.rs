@@ -11,11 +11,11 @@ use core::alloc::Layout;
 /// Number of size classes.
 pub const CLASSES: usize = 16 + 8 * 8;
 
-/// Index of a size class.
+/// A size class: twice its index, since that is what addresses its queue's pair of words, and an instruction on every path counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Class(u8);
 
-/// class of `(size + 7) / 8`: 4 KiB, of which a program touches the few lines of the sizes it uses.
+/// Class of `(size + 7) / 8`: 4 KiB, of which a program touches the few lines of the sizes it uses.
 static TABLE: [u8; MAX_SMALL / 8 + 1] = table();
 
 const fn table() -> [u8; MAX_SMALL / 8 + 1] {
@@ -25,7 +25,7 @@ const fn table() -> [u8; MAX_SMALL / 8 + 1] {
         if i * 8 > size_of_class(class) {
             class += 1;
         }
-        table[i] = class as u8;
+        table[i] = 2 * class as u8;
         i += 1;
     }
     table
@@ -52,22 +52,30 @@ impl Class {
     #[must_use]
     pub const fn from_index(index: usize) -> Self {
         assert!(index < CLASSES);
-        Self(index as u8)
+        Self(2 * index as u8)
     }
 
     /// Bytes of an object of this class.
     #[must_use]
     pub const fn size(self) -> usize {
-        size_of_class(self.0 as usize)
+        size_of_class(self.index())
     }
 
     /// This class as an index, `0..CLASSES`.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.0 as usize / 2
+    }
+
+    /// Twice that.
+    #[inline(always)]
+    pub(crate) const fn doubled(self) -> u8 {
+        self.0
     }
 }
+
+const _: () = assert!(2 * CLASSES <= u8::MAX as usize);
 
 /// `layout`'s size rounded up to a multiple of its alignment: what the class table and the large path go by. Cannot overflow:
 /// a `Layout`'s rounded size is at most `isize::MAX`.

@@ -78,7 +78,7 @@ impl Slubq {
     #[inline(always)]
     #[must_use]
     pub fn alloc_fast(&self, class: Class) -> *mut u8 {
-        self.percpu.pop(Slot::new(class.index()))
+        self.percpu.pop(Slot::of(class))
     }
 
     /// Frees an object of `class`.
@@ -95,7 +95,7 @@ impl Slubq {
     /// `object` came from [`Self::alloc`] with the same class and is dead.
     #[inline(always)]
     pub unsafe fn free(&self, class: Class, object: *mut u8) {
-        if !self.percpu.push(Slot::new(class.index()), object) {
+        if !self.percpu.push(Slot::of(class), object) {
             self.free_slow(class, object);
         }
     }

@@ -3,7 +3,7 @@
 //! A thread tries the row of the CPU it is on, then a few others, so that it seldom waits for a preempted holder.
 
 use super::table::{Place, Slot, Table};
-use super::word::{Chain, Turns, Word};
+use super::word::{Chain, Word};
 use crate::sync::{Ordering, relax};
 use core::ptr::null_mut;
 
@@ -95,7 +95,7 @@ impl<'a> Row<'a> {
     }
 
     /// As the sequence of that name.
-    pub(super) fn rotate_pop(&self, slot: Slot, epoch: u32, old: Word, turns: Turns) -> *mut u8 {
+    pub(super) fn rotate_pop(&self, slot: Slot, epoch: u32, old: Word) -> *mut u8 {
         let (main, spare) = (Place::main(slot), Place::spare(slot));
         if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
             return null_mut();
@@ -104,14 +104,14 @@ impl<'a> Row<'a> {
         let object = unsafe { *self.top(old).wrapping_sub(1) };
         if !object.is_null() {
             let emptied = self.get(main.offset());
-            self.set(main.offset(), old.top().wrapping_sub(8));
-            self.set(spare.offset(), emptied | turns.bits());
+            self.set(main.offset(), old.0.wrapping_sub(8));
+            self.set(spare.offset(), emptied);
         }
         object
     }
 
     /// As the sequence of that name.
-    pub(super) fn rotate_push(&self, slot: Slot, epoch: u32, old: Word, turns: Turns, object: *mut u8) -> bool {
+    pub(super) fn rotate_push(&self, slot: Slot, epoch: u32, old: Word, object: *mut u8) -> bool {
         let (main, spare) = (Place::main(slot), Place::spare(slot));
         if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
             return false;
@@ -119,13 +119,13 @@ impl<'a> Row<'a> {
         // SAFETY: the caller says that the spare sheaf is not full, so its top is a slot.
         unsafe { *self.top(old) = object };
         let full = self.get(main.offset());
-        self.set(main.offset(), old.top().wrapping_add(8));
-        self.set(spare.offset(), full | turns.bits());
+        self.set(main.offset(), old.0.wrapping_add(8));
+        self.set(spare.offset(), full);
         true
     }
 
     fn top(&self, word: Word) -> *mut *mut u8 {
-        self.table.base().wrapping_add(word.top() as usize).cast()
+        self.table.base().wrapping_add(word.0 as usize).cast()
     }
 
     /// As the sequence of that name.

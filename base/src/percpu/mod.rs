@@ -22,7 +22,7 @@ pub use drain::Idle;
 #[cfg(loom)]
 pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};
-pub use word::{Shape, Sheaf, Turns, Way, Word};
+pub use word::{Shape, Sheaf, Word};
 
 use crate::source::PageSource;
 use crate::sync::{Lock, Ordering, Rank, const_fn};
@@ -174,30 +174,30 @@ impl PerCpu {
     /// is `spare`, with an object, and no drain has begun since the lease.
     #[inline]
     #[must_use]
-    pub fn rotate_pop(&self, lease: &Lease, spare: Word, turns: Turns) -> *mut u8 {
+    pub fn rotate_pop(&self, lease: &Lease, spare: Word) -> *mut u8 {
         if lease.shape().is_none() {
             return core::ptr::null_mut();
         }
         if self.table.is_locked() {
-            return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare, turns);
+            return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare);
         }
         let control = table::epoch_offset(Place::main(lease.slot));
-        rseq::rotate_pop(&self.table, lease.slot, control, lease.epoch, spare, turns)
+        rseq::rotate_pop(&self.table, lease.slot, control, lease.epoch, spare)
     }
 
     /// The same for a free: adds `object` to the spare sheaf. False unless the spare word is `spare`, with room, and no drain has begun
     /// since the lease.
     #[inline]
     #[must_use]
-    pub fn rotate_push(&self, lease: &Lease, spare: Word, turns: Turns, object: *mut u8) -> bool {
+    pub fn rotate_push(&self, lease: &Lease, spare: Word, object: *mut u8) -> bool {
         if lease.shape().is_none_or(|shape| spare.is_full(shape)) {
             return false;
         }
         if self.table.is_locked() {
-            return Row::take(&self.table).rotate_push(lease.slot, lease.epoch, spare, turns, object);
+            return Row::take(&self.table).rotate_push(lease.slot, lease.epoch, spare, object);
         }
         let control = table::epoch_offset(Place::main(lease.slot));
-        rseq::rotate_push(&self.table, lease.slot, control, lease.epoch, spare, turns, object)
+        rseq::rotate_push(&self.table, lease.slot, control, lease.epoch, spare, object)
     }
 
     /// The base of every word.

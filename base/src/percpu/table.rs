@@ -10,13 +10,14 @@
 //! Main and spare lie side by side, so that one store of sixteen bytes can exchange them. What a small program touches of a row is on
 //! two OS pages.
 
+use crate::classes::Class;
 use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER, SHEAF_ORDERS};
 use crate::source::{PageSource, os_page};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, MODEL, Ordering, begin, const_fn, filled};
 use core::mem::offset_of;
 use core::ptr::null_mut;
 
-/// A cache's place in every row.
+/// A cache's place in every row: twice its number, as in [`Class`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slot(u16);
 
@@ -26,13 +27,26 @@ impl Slot {
     #[must_use]
     pub const fn new(index: usize) -> Self {
         debug_assert!(index < MAX_SLOTS);
-        Self(index as u16)
+        Self(2 * index as u16)
+    }
+
+    /// The slot of a general cache: that of its class.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(class: Class) -> Self {
+        Self(class.doubled() as u16)
     }
 
     /// Its number.
     #[inline(always)]
     #[must_use]
     pub const fn index(self) -> usize {
+        self.0 as usize / 2
+    }
+
+    /// Twice that: the number of its first word in the row, and of its control's first word.
+    #[inline(always)]
+    pub(super) const fn doubled(self) -> usize {
         self.0 as usize
     }
 }
