@@ -287,6 +287,10 @@ impl Slubq {
             let Some(page) = partial.first() else {
                 continue;
             };
+            // The last one is in use there; two CPUs in one cache line are worse than another slab.
+            if cache.geometry.shares_lines() && partial.len() == 1 && least > 1 {
+                continue;
+            }
             // SAFETY: a listed page starts a slab of this cache.
             let slab = unsafe { Slab::new(page, &cache.geometry) };
             if slab.bits_set() < least {

@@ -3,7 +3,7 @@
 use crate::cache::{Cache, Flags, Tunable};
 use crate::shard::{Partial, list, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
-use crate::slubq::Slubq;
+use crate::slubq::{Place as Here, Slubq};
 use crate::stats::count;
 use kmem_base::fault::{Fault, die};
 use kmem_base::knobs::Knob;
@@ -65,6 +65,9 @@ impl Slubq {
             return;
         }
         self.tick();
+        if self.is_anothers(cache, here, object) && self.percpu.peek(Place::main(cache.slot())).is_none() {
+            return self.free_direct(cache, object);
+        }
         match shape.and_then(|shape| self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)) {
             Some(mut sheaf) => {
                 let _has_room = sheaf.push(object);
@@ -103,6 +106,12 @@ impl Slubq {
         self.install(cache, lease, from);
         self.retire(cache, lease, to);
         kept
+    }
+
+    /// True if `object` shares a cache line with others, and its slab is another CPU's. Such an object must not be the first in a queue:
+    /// it would be handed out here again and again, while its neighbours are in use there. Theory 6.4.
+    fn is_anothers(&self, cache: &Cache, here: Here, object: *mut u8) -> bool {
+        cache.geometry.shares_lines() && self.slab_of(cache, object).page().home.load(Ordering::Relaxed) as usize != here.shard
     }
 
     fn free_direct(&self, cache: &Cache, object: *mut u8) {

@@ -71,6 +71,12 @@ impl Geometry {
         }
     }
 
+    /// True if several objects lie in one cache line.
+    #[must_use]
+    pub const fn shares_lines(&self) -> bool {
+        self.size < 64
+    }
+
     /// Words of free bits.
     #[must_use]
     pub const fn words(&self) -> u32 {
