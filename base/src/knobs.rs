@@ -81,7 +81,7 @@ knobs! {
     /// Blocks of at least this many KiB get a mapping of their own, which grows by moving page tables instead of bytes.
     HugeKb "huge_kb" = 32 << 10, Accepts::Number(128, 1 << 30), Any;
     /// Milliseconds after which unused memory starts to go back: free pages, empty slabs, depots, idle queues. 0: never.
-    DecayMs "decay_ms" = 1000, Accepts::Number(0, 86_400_000), Any;
+    DecayMs "decay_ms" = 250, Accepts::Number(0, 86_400_000), Any;
     /// KiB of objects that one CPU stashes per cache beyond its queue.
     StashKb "stash_kb" = 512, Accepts::Number(0, 1 << 20), Boot;
     /// KiB of objects that a node's depot holds per cache.

@@ -26,6 +26,8 @@ mod info;
 #[cfg(not(loom))]
 mod objects;
 #[cfg(not(loom))]
+mod punch;
+#[cfg(not(loom))]
 mod reap;
 #[cfg(not(loom))]
 mod registry;

@@ -14,7 +14,7 @@ pub use rank::Rank;
 mod backend {
     pub use loom::cell::UnsafeCell;
     pub use loom::hint::spin_loop;
-    pub use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
     /// Gives way to the other model threads.
     pub fn relax(_round: &mut u32) {
@@ -25,7 +25,7 @@ mod backend {
 #[cfg(not(loom))]
 mod backend {
     pub use core::hint::spin_loop;
-    pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
     /// `core`'s cell behind loom's closure interface.
     #[derive(Debug, Default)]
