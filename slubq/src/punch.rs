@@ -1,6 +1,6 @@
 //! Holes: OS pages without a live object inside partial slabs go back to the system. Theory 6.5.
 //!
-//! A decay pass notes in each partial slab how many objects are free. A slab from which nothing was taken, and into which nothing
+//! A decay pass notes in each partial slab how many objects are free. A slab from which nothing was taken, and into which little
 //! was put, until the next pass is *ripe*. It is taken off its list, so that nobody can take from it; then its free objects stay
 //! free, and the OS pages that hold nothing else are purged without a lock. It goes back to the end of its list: what has memory
 //! behind it is handed out first.
@@ -18,10 +18,13 @@ use kmem_base::sync::Ordering;
 
 /// `Page::seen`: free objects that the last pass counted, ...
 const COUNT: u16 = (1 << 13) - 1;
-/// ... that they were as many one pass earlier, ...
+/// ... that none was taken, and few were put back, since the pass before, ...
 const RIPE: u16 = 1 << 14;
 /// ... that the holes which they leave have been punched.
 const PUNCHED: u16 = 1 << 15;
+
+/// One object in so many is few.
+const FEW: u32 = 8;
 
 /// Slabs off their list at a time: so many are lost to the child of a `fork` at worst.
 const BATCH: u32 = 16;
@@ -29,22 +32,29 @@ const BATCH: u32 = 16;
 const MOST: usize = MAX_SLAB_PAGES * PAGE_SIZE / SMALLEST;
 const SMALLEST: usize = 4096;
 
-/// Notes what each slab of a locked list has free; those that have not changed since the last time become ripe.
+/// Notes what each slab of a locked list has free; those that have hardly changed since the last time become ripe.
 pub(crate) fn age(partial: &PageList, geometry: &Geometry) {
-    let least = os_page() as u64;
+    let least = os_page().div_ceil(geometry.size as usize) as u32;
     for page in partial.pages() {
         // SAFETY: a listed page starts a slab of the list's cache.
-        let free = unsafe { Slab::new(page, geometry) }.state().free();
-        let seen = page.seen.load(Ordering::Relaxed);
-        if free <= 0 {
-            continue;
-        }
-        if i32::from(seen & COUNT) != free {
-            page.seen.store(free as u16, Ordering::Relaxed);
-        } else if seen & (RIPE | PUNCHED) == 0 && free as u64 * u64::from(geometry.size) >= least {
-            page.seen.store(seen | RIPE, Ordering::Relaxed);
+        let free = unsafe { Slab::new(page, geometry) }.state().free().max(0) as u32;
+        let old = page.seen.load(Ordering::Relaxed);
+        let new = look(old, free, free >= least, geometry.objects / FEW);
+        if new != old {
+            page.seen.store(new, Ordering::Relaxed);
         }
     }
+}
+
+/// What a pass notes of a slab with `free` free objects in which it has `seen` something before; 0 if that was before the last take.
+fn look(seen: u16, free: u32, worthwhile: bool, few: u32) -> u16 {
+    let count = u32::from(seen & COUNT);
+    if seen & RIPE != 0 || (seen & PUNCHED != 0 && free == count) {
+        return seen;
+    }
+    // Without a take the count only grows.
+    let rested = seen != 0 && seen & PUNCHED == 0 && free.wrapping_sub(count) <= few;
+    free as u16 | if rested && worthwhile { RIPE } else { 0 }
 }
 
 /// Takes a few ripe slabs off a locked list.
@@ -163,6 +173,20 @@ mod tests {
         for size in (8..=Geometry::MAX_SIZE).step_by(8) {
             assert!(Geometry::new(size).objects <= u32::from(COUNT));
         }
+    }
+
+    #[test]
+    fn a_slab_ripens_at_rest_is_punched_once_and_again_when_more_is_free() {
+        let pass = |seen, free| look(seen, free, true, 10);
+        assert_eq!(pass(0, 50), 50, "taken from since the last pass");
+        assert_eq!(pass(50, 50), 50 | RIPE);
+        assert_eq!(pass(50, 60), 60 | RIPE, "little was put back");
+        assert_eq!(pass(50, 61), 61, "much was: it may soon be empty");
+        assert_eq!(pass(50 | RIPE, 70), 50 | RIPE, "waits for its turn");
+        assert_eq!(pass(50 | PUNCHED, 50), 50 | PUNCHED, "nothing new");
+        assert_eq!(pass(50 | PUNCHED, 51), 51);
+        assert_eq!(look(50, 50, false, 10), 50, "no whole page can be free");
+        assert_eq!(pass(50, 49), 49, "a count that is ahead of its puts");
     }
 
     /// The plain way to do it: a byte per byte.

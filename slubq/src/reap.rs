@@ -45,10 +45,12 @@ enum Stage {
 const GRADES: usize = 32;
 /// Queues of at most this many caches are drained in one decay pass: each costs two barriers.
 const DRAINS_PER_PASS: u32 = 32;
-/// A thread on a slow path works for decay for so many microseconds at a time, ...
-const STEP_US: u64 = 2000;
-/// ... and so many milliseconds pass before the next one does.
+/// What a pass finds goes back in steps. Milliseconds between two of them, at least: ...
 const PAUSE_MS: u64 = 8;
+/// ... a step takes one part in so many of the time since the last, so that a thread on a slow path works no more than that for decay, ...
+const STEP_SHARE: u64 = 4;
+/// ... and no more than so many microseconds at once.
+const STEP_MAX_US: u64 = 10_000;
 
 impl Slubq {
     /// Gives up all that the cache holds without need: drains its queues, releases every entirely free slab, and sorts the partial
@@ -118,8 +120,10 @@ impl Slubq {
         // The first time only sets the clock.
         if due != 0 {
             let start = now_us();
+            let most = (start.saturating_sub(self.stepped.load(Ordering::Relaxed)) / STEP_SHARE).min(STEP_MAX_US);
             // The caller may be a global allocator, in which no destructor may run.
-            let (_, done) = self.decay_some(begins, &|cache| cache.destructor.is_none(), &mut || now_us() - start < STEP_US);
+            let (_, done) = self.decay_some(begins, &|cache| cache.destructor.is_none(), &mut || now_us() - start < most);
+            self.stepped.store(now_us(), Ordering::Relaxed);
             let again = if done { u64::MAX } else { now_ms() + PAUSE_MS };
             // Unless the knob was turned meanwhile.
             let _turned =
