@@ -43,6 +43,12 @@ pub const FIT_PROBES: u32 = 64;
 /// A page purge claims at most this many pages (16 MiB) at a time, so that the supply is never empty-handed for long.
 pub const PURGE_PAGES: u32 = 256;
 
+/// Alignment from which on huge pages can lie behind memory: what x86_64 and aarch64 with small pages have.
+pub const HUGE_PAGE: usize = 2 << 20;
+/// A large block starts at a multiple of the largest power of two that is at most one part in this many of its size, up to
+/// [`HUGE_PAGE`]: blocks of similar sizes then start at the same places, where memory is resident already.
+pub const LARGE_ALIGN: usize = 4;
+
 /// Metadata is taken from the page supply in runs of this many pages (256 KiB).
 pub const META_PAGES: u32 = 4;
 

@@ -3,14 +3,14 @@
 #![cfg(not(loom))]
 
 use kmem_base::config::PAGE_SIZE;
-use kmem_base::pages::{Grown, Kind, Pages, Run};
+use kmem_base::pages::{Grown, Kind, Pages, Run, Thp};
 use kmem_base::source::{Call, FaultySource, Plan};
 use kmem_testkit::SplitMix64;
 
 fn supply() -> (&'static Pages, &'static FaultySource) {
     let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
     let pages: &'static Pages = Box::leak(Box::new(Pages::new(source)));
-    pages.configure(64 << 20, 0, 8 << 20);
+    pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
     (pages, source)
 }
 
@@ -195,7 +195,7 @@ fn more_arenas_are_added_when_one_is_full() {
 #[test]
 fn the_limit_counts_huge_blocks_too() {
     let (pages, _) = supply();
-    pages.configure(64 << 20, 20 << 20, 8 << 20);
+    pages.configure(64 << 20, 20 << 20, 8 << 20, Thp::Auto);
     let block = pages.alloc_large(16 << 20, 8, false);
     assert!(!block.is_null());
     assert!(pages.alloc_large(8 << 20, 8, false).is_null());

@@ -1,7 +1,7 @@
 //! Blocks above the largest size class: runs of pages, or, from a threshold on, mappings of their own that `mremap` can grow.
 
-use super::{Kind, Page, Pages};
-use crate::config::{PAGE_SHIFT, PAGE_SIZE};
+use super::{Kind, Page, Pages, Thp};
+use crate::config::{HUGE_PAGE, LARGE_ALIGN, PAGE_SHIFT, PAGE_SIZE};
 use crate::fault::{Fault, die};
 use crate::source::os_page;
 use crate::sync::Ordering;
@@ -21,6 +21,11 @@ fn pages_for(size: usize) -> Option<u32> {
     u32::try_from(size.div_ceil(PAGE_SIZE)).ok()
 }
 
+/// What the start of a block of `size` bytes is aligned to, whatever is asked for: see [`LARGE_ALIGN`].
+fn start_align(size: usize) -> usize {
+    (size / LARGE_ALIGN).clamp(PAGE_SIZE, HUGE_PAGE).checked_ilog2().map_or(PAGE_SIZE, |order| 1 << order)
+}
+
 impl Pages {
     /// Allocates `size` bytes (more than [`crate::config::MAX_SMALL`], or strangely aligned). Null if there is no memory.
     #[must_use]
@@ -28,7 +33,8 @@ impl Pages {
         if size >= self.huge_threshold.load(Ordering::Relaxed) {
             return self.alloc_huge(size, align);
         }
-        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from((align >> PAGE_SHIFT).max(1))) else {
+        let align = align.max(start_align(size)) >> PAGE_SHIFT;
+        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from(align)) else {
             return null_mut();
         };
         let run = if zeroed { self.alloc_zeroed(pages, align, Kind::Large) } else { self.alloc(pages, align, Kind::Large) };
@@ -43,7 +49,13 @@ impl Pages {
             return null_mut();
         }
         let made = self.huge.reserve(self.source).and_then(|entry| {
-            let block = self.source.map(len, align.max(os_page()));
+            let block = self.source.map(len, align.max(if len < HUGE_PAGE { os_page() } else { HUGE_PAGE }));
+            if let Some(block) = block
+                && self.wants_huge(Thp::On)
+            {
+                // SAFETY: just mapped.
+                unsafe { self.source.advise_huge(block, len) };
+            }
             match block {
                 Some(block) => self.huge.enter(entry, block, len),
                 None => self.huge.put_back(entry),
@@ -134,7 +146,7 @@ impl Pages {
             return false;
         }
         let mut state = self.state.lock();
-        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source, new_end);
+        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source, new_end, self.wants_huge(Thp::On));
         if fits {
             state.runs[arena].claim(&more);
             drop(state);
@@ -169,6 +181,11 @@ impl Pages {
         };
         match resized {
             Some(moved) => {
+                // Who makes a block larger has filled it, and will fill the rest.
+                if new_len > len && self.wants_huge(Thp::Auto) {
+                    // SAFETY: mapped, and still out of the table.
+                    unsafe { self.source.advise_huge(moved, new_len) };
+                }
                 self.huge.enter(entry, moved, new_len);
                 Grown::Done(moved.as_ptr())
             }

@@ -25,4 +25,4 @@ mod supply;
 #[cfg(not(loom))]
 pub use large::Grown;
 #[cfg(not(loom))]
-pub use supply::{Pages, PagesStats, Run};
+pub use supply::{Pages, PagesStats, Run, Thp};
