@@ -31,7 +31,7 @@ impl Pages {
     #[must_use]
     pub fn alloc_large(&self, size: usize, align: usize, zeroed: bool) -> *mut u8 {
         if size >= self.huge_threshold.load(Ordering::Relaxed) {
-            return self.alloc_huge(size, align);
+            return self.alloc_huge(size, align, self.wants_huge(Thp::On));
         }
         let align = align.max(start_align(size)) >> PAGE_SHIFT;
         let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from(align)) else {
@@ -41,7 +41,8 @@ impl Pages {
         run.map_or(null_mut(), |run| run.address)
     }
 
-    fn alloc_huge(&self, size: usize, align: usize) -> *mut u8 {
+    /// A mapping of its own; behind huge pages if it will be `dense`.
+    fn alloc_huge(&self, size: usize, align: usize, dense: bool) -> *mut u8 {
         let Some(len) = size.checked_next_multiple_of(os_page()) else {
             return null_mut();
         };
@@ -51,7 +52,7 @@ impl Pages {
         let made = self.huge.reserve(self.source).and_then(|entry| {
             let block = self.source.map(len, align.max(if len < HUGE_PAGE { os_page() } else { HUGE_PAGE }));
             if let Some(block) = block
-                && self.wants_huge(Thp::On)
+                && dense
             {
                 // SAFETY: just mapped.
                 unsafe { self.source.advise_huge(block, len) };
@@ -119,6 +120,10 @@ impl Pages {
     pub unsafe fn resize_large(&self, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
         if let Some(page) = self.page_of(block.addr()) {
             self.verify(page, block, old);
+            if new > old && new >= self.huge_threshold.load(Ordering::Relaxed) {
+                // SAFETY: the caller's.
+                return unsafe { self.promote(page, block, old, new, align) };
+            }
             return match pages_for(new) {
                 Some(pages) if self.resize_run(page, pages) => Grown::Done(block),
                 _ => Grown::Copy,
@@ -126,6 +131,24 @@ impl Pages {
         }
         // SAFETY: the caller's.
         unsafe { self.resize_huge(block, new, align) }
+    }
+
+    /// Copies a growing block to a mapping of its own: it is the last time that it is copied.
+    ///
+    /// # Safety
+    /// The block is live, of `old` bytes, and starts at `page`.
+    unsafe fn promote(&self, page: &Page, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
+        // Who makes a block larger has filled it, and will fill the rest.
+        let moved = self.alloc_huge(new, align, self.wants_huge(Thp::Auto));
+        if moved.is_null() {
+            return Grown::Copy;
+        }
+        // SAFETY: both are live and do not overlap, and the new block is the larger one; the old one is dead after that.
+        unsafe {
+            moved.copy_from_nonoverlapping(block, old);
+            self.free(page);
+        }
+        Grown::Done(moved)
     }
 
     fn resize_run(&self, page: &Page, pages: u32) -> bool {
@@ -181,7 +204,7 @@ impl Pages {
         };
         match resized {
             Some(moved) => {
-                // Who makes a block larger has filled it, and will fill the rest.
+                // As in `promote`.
                 if new_len > len && self.wants_huge(Thp::Auto) {
                     // SAFETY: mapped, and still out of the table.
                     unsafe { self.source.advise_huge(moved, new_len) };
