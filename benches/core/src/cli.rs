@@ -29,7 +29,8 @@ struct Common {
     /// Almost no work: for tests
     #[arg(long, global = true, hide = true)]
     tiny: bool,
-    /// Writes the medians as an array of {bench, row, alloc, seconds, peak_rss_bytes}
+    /// Writes the medians as an array of {bench, row, alloc, seconds, peak_rss_bytes, page_faults} and, in some rows,
+    /// settled_rss_bytes and live_bytes
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
 }

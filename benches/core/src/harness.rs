@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Bench, Row};
+use crate::bench::{Bench, Outcome, Row};
 use crate::contestant::{Contestant, Setting};
 use crate::params::Params;
 use crate::{Error, Result, rss, stats, switch};
@@ -25,6 +25,26 @@ const CHILD_LIMIT: Duration = Duration::from_secs(600);
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
     pub(crate) peak_rss_bytes: u64,
+    /// Of the whole child, its start included.
+    pub(crate) page_faults: u64,
+    /// Where the row has them: see [`Settled`](crate::bench::Settled).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) settled_rss_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live_bytes: Option<u64>,
+}
+
+impl Sample {
+    /// Of a process that has just done its work.
+    fn taken(outcome: &Outcome) -> Self {
+        Self {
+            seconds: outcome.time.as_secs_f64(),
+            peak_rss_bytes: rss::peak(),
+            page_faults: rss::page_faults(),
+            settled_rss_bytes: outcome.settled.map(|settled| settled.rss),
+            live_bytes: outcome.settled.and_then(|settled| settled.live),
+        }
+    }
 }
 
 /// Runs of one contestant on one row.
@@ -47,9 +67,34 @@ impl Entry {
         stats::median(&self.valid(|sample| sample.peak_rss_bytes as f64))
     }
 
+    /// Median number of page faults.
+    pub(crate) fn page_faults(&self) -> Option<f64> {
+        stats::median(&self.valid(|sample| sample.page_faults as f64))
+    }
+
+    /// Median bytes resident after the work, in rows that wait for them.
+    pub(crate) fn settled_rss(&self) -> Option<f64> {
+        self.valid_some(|sample| sample.settled_rss_bytes)
+    }
+
+    /// Median bytes that the program held then.
+    pub(crate) fn live(&self) -> Option<f64> {
+        self.valid_some(|sample| sample.live_bytes)
+    }
+
+    /// The memory figure that ranks: what stays, in rows that wait for it, or the peak.
+    pub(crate) fn memory(&self) -> Option<f64> {
+        self.settled_rss().or_else(|| self.peak_rss())
+    }
+
     /// Spread of the seconds.
     pub(crate) fn spread(&self) -> Option<f64> {
         stats::spread(&self.valid(|sample| sample.seconds))
+    }
+
+    fn valid_some(&self, value: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+        let all: Option<Vec<_>> = self.samples.iter().map(|sample| value(sample).map(|bytes| bytes as f64)).collect();
+        all.filter(|_| self.failure.is_none()).and_then(|all| stats::median(&all))
     }
 
     fn valid(&self, value: impl Fn(&Sample) -> f64) -> Vec<f64> {
@@ -157,9 +202,8 @@ fn read_sample(output: &Output) -> Result<Sample> {
 pub(crate) fn run_as_child(row: Option<(&dyn Bench, Params)>) -> Result<()> {
     // SAFETY: plain system call. The alarm's default action ends a child that hangs.
     unsafe { libc::alarm(CHILD_LIMIT.as_secs() as libc::c_uint) };
-    let time = row.map_or(Ok(Duration::ZERO), |(bench, params)| bench.run(&params))?;
-    let sample = Sample { seconds: time.as_secs_f64(), peak_rss_bytes: rss::peak() };
-    println!("{}", serde_json::to_string(&sample)?);
+    let outcome = row.map_or(Ok(Duration::ZERO.into()), |(bench, params)| bench.run(&params))?;
+    println!("{}", serde_json::to_string(&Sample::taken(&outcome))?);
     Ok(())
 }
 
@@ -170,8 +214,12 @@ mod tests {
 
     use super::*;
 
+    fn sample(seconds: f64) -> Sample {
+        Sample { seconds, peak_rss_bytes: 1024, page_faults: 5, settled_rss_bytes: None, live_bytes: None }
+    }
+
     fn entry(seconds: &[f64], failure: Option<&str>) -> Entry {
-        let samples = seconds.iter().map(|&seconds| Sample { seconds, peak_rss_bytes: 1024 }).collect();
+        let samples = seconds.iter().map(|&seconds| sample(seconds)).collect();
         Entry { alloc: "kmem", samples, failure: failure.map(str::to_owned) }
     }
 
@@ -179,6 +227,18 @@ mod tests {
     fn an_entry_reports_medians() {
         let entry = entry(&[3.0, 1.0, 2.0], None);
         assert_eq!((entry.seconds(), entry.peak_rss()), (Some(2.0), Some(1024.0)));
+    }
+
+    #[test]
+    fn settled_memory_ranks_before_the_peak() {
+        let mut entry = entry(&[1.0, 1.0, 1.0], None);
+        assert_eq!((entry.settled_rss(), entry.memory()), (None, Some(1024.0)));
+        for (sample, settled) in entry.samples.iter_mut().zip([300, 100, 200]) {
+            sample.settled_rss_bytes = Some(settled);
+        }
+        assert_eq!((entry.settled_rss(), entry.memory(), entry.live()), (Some(200.0), Some(200.0), None));
+        entry.failure = Some("signal 11".to_owned());
+        assert_eq!(entry.memory(), None);
     }
 
     #[test]
@@ -193,8 +253,8 @@ mod tests {
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        let sample = read_sample(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7}\n", "")).unwrap();
-        assert_eq!(sample, Sample { seconds: 0.5, peak_rss_bytes: 7 });
+        let sample = read_sample(&output(0, "{\"seconds\":0.5,\"peak_rss_bytes\":7,\"page_faults\":3}\n", "")).unwrap();
+        assert_eq!((sample.seconds, sample.peak_rss_bytes, sample.settled_rss_bytes), (0.5, 7, None));
         let error = read_sample(&output(libc::SIGABRT, "", "double free\n")).unwrap_err().to_string();
         assert!(error.contains("double free") && error.contains("signal: 6"), "{error}");
         assert!(read_sample(&output(0, "nonsense", "")).is_err());

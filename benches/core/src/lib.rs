@@ -7,6 +7,7 @@
 
 mod bench;
 mod block;
+mod block_list;
 mod cli;
 mod contestant;
 mod crew;
@@ -16,6 +17,8 @@ mod params;
 mod report;
 mod rng;
 mod rss;
+mod settle;
+mod sizes;
 mod stats;
 #[doc(hidden)]
 pub mod switch;
@@ -31,6 +34,9 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Does what the command line asks for.
 pub fn run(program: &'static Program) -> ExitCode {
+    if bench::was_empty_program() {
+        return ExitCode::SUCCESS;
+    }
     cli::run(program, &cli::command().get_matches()).unwrap_or_else(|error| {
         eprintln!("kmem-bench: {error}");
         ExitCode::FAILURE

@@ -13,6 +13,9 @@ use crate::stats::geometric_mean;
 /// The contestant that all others are compared with.
 const BASE: &str = "kmem";
 
+/// What ranks beside the time.
+const MEMORY: &str = "memory (settled RSS where there is one, else peak)";
+
 /// Bytes in a mebibyte.
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 
@@ -24,17 +27,31 @@ struct Record<'a> {
     alloc: &'a str,
     seconds: f64,
     peak_rss_bytes: u64,
+    page_faults: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled_rss_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_bytes: Option<u64>,
 }
 
 /// Explains the columns, once above the first table.
-pub(crate) const LEGEND: &str =
-    "medians; spread: slowest run to fastest; x kmem: the figure divided by kmem's, so above 1 is slower or larger";
+pub(crate) const LEGEND: &str = "medians; spread: slowest run to fastest; x kmem: the figure divided by kmem's, so above 1 is slower or larger; \
+     settled: resident some time after the work";
 
 /// One row as a table, fastest contestant first.
 pub(crate) fn table(result: &RowResult) -> String {
     let mut text = format!(
-        "\n{}: {}\n  {:<15}{:>10}{:>9}{:>9}{:>13}{:>9}\n",
-        result.bench, result.row, "", "seconds", "x kmem", "spread", "peak MiB", "x kmem"
+        "\n{}: {}\n  {:<15}{:>10}{:>9}{:>9}{:>13}{:>9}{:>10}{}\n",
+        result.bench,
+        result.row,
+        "",
+        "seconds",
+        "x kmem",
+        "spread",
+        "peak MiB",
+        "x kmem",
+        "faults",
+        settled_heading(result)
     );
     for entry in fastest_first(&result.entries) {
         let _ = writeln!(text, "  {:<15}{}", entry.alloc, figures(entry, base(result)));
@@ -46,14 +63,30 @@ fn figures(entry: &Entry, base: Option<&Entry>) -> String {
     let (Some(seconds), Some(rss), Some(spread)) = (entry.seconds(), entry.peak_rss(), entry.spread()) else {
         return format!("  failed: {}", entry.failure.as_deref().unwrap_or("no runs"));
     };
-    let ratio = |own: f64, base: Option<f64>| base.map_or("-".to_owned(), |base| format!("{:.2}", own / base));
     format!(
-        "{seconds:>10.4}{:>9}{:>7.0} %{:>13.1}{:>9}",
+        "{seconds:>10.4}{:>9}{:>7.0} %{:>13.1}{:>9}{:>10}{}",
         ratio(seconds, base.and_then(Entry::seconds)),
         spread * 100.0,
         rss / MIB,
         ratio(rss, base.and_then(Entry::peak_rss)),
+        entry.page_faults().unwrap_or(0.0),
+        settled(entry, base),
     )
+}
+
+fn ratio(own: f64, base: Option<f64>) -> String {
+    base.map_or("-".to_owned(), |base| format!("{:.2}", own / base))
+}
+
+/// The columns of rows that wait for what stays resident.
+fn settled_heading(result: &RowResult) -> String {
+    let any = result.entries.iter().any(|entry| entry.settled_rss().is_some());
+    if any { format!("{:>13}{:>9}{:>9}", "settled MiB", "x kmem", "/ live") } else { String::new() }
+}
+
+fn settled(entry: &Entry, base: Option<&Entry>) -> String {
+    let Some(rss) = entry.settled_rss() else { return String::new() };
+    format!("{:>13.1}{:>9}{:>9}", rss / MIB, ratio(rss, base.and_then(Entry::settled_rss)), ratio(rss, entry.live()))
 }
 
 fn fastest_first(entries: &[Entry]) -> Vec<&Entry> {
@@ -75,7 +108,7 @@ pub(crate) fn summary(results: &[RowResult]) -> String {
     }
     let mut text = String::from("\nSummary\n");
     section(&mut text, "time", compared, &losses(results, Entry::seconds));
-    section(&mut text, "peak RSS", compared, &losses(results, Entry::peak_rss));
+    section(&mut text, MEMORY, compared, &losses(results, Entry::memory));
     means(&mut text, results);
     text
 }
@@ -118,8 +151,8 @@ fn means(text: &mut String, results: &[RowResult]) {
     let _ = writeln!(text, "  geometric means over all rows, x kmem (above 1: slower, larger than kmem)");
     for alloc in first.entries.iter().map(|entry| entry.alloc).filter(|alloc| *alloc != BASE) {
         let mean = |figure| geometric_mean(&ratios(results, alloc, figure));
-        if let (Some(time), Some(rss)) = (mean(Entry::seconds), mean(Entry::peak_rss)) {
-            let _ = writeln!(text, "    {alloc:<15} time {time:>6.2}   peak RSS {rss:>6.2}");
+        if let (Some(time), Some(rss)) = (mean(Entry::seconds), mean(Entry::memory)) {
+            let _ = writeln!(text, "    {alloc:<15} time {time:>6.2}   memory {rss:>6.2}");
         }
     }
 }
@@ -145,6 +178,9 @@ fn records(result: &RowResult) -> impl Iterator<Item = Record<'_>> {
             alloc: entry.alloc,
             seconds: entry.seconds()?,
             peak_rss_bytes: entry.peak_rss()? as u64,
+            page_faults: entry.page_faults()? as u64,
+            settled_rss_bytes: entry.settled_rss().map(|bytes| bytes as u64),
+            live_bytes: entry.live().map(|bytes| bytes as u64),
         })
     })
 }

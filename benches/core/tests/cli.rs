@@ -26,7 +26,23 @@ fn all_runs_every_row_on_both() {
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     assert!(output.stderr.is_empty(), "no progress bar where there is no terminal");
     let records: Vec<Value> = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    for bench in ["hackbench", "malloc-test", "churn", "larson", "xmalloc"] {
+    let benches = [
+        "hackbench",
+        "malloc-test",
+        "churn",
+        "larson",
+        "xmalloc",
+        "scratch",
+        "thrash",
+        "bulk",
+        "large",
+        "realloc",
+        "spike",
+        "index",
+        "keyvalue",
+        "startup",
+    ];
+    for bench in benches {
         let of = |alloc| records.iter().filter(|r| r["bench"] == bench && r["alloc"] == alloc).count();
         assert!(of("kmem") > 0, "{bench}");
         assert_eq!(of("kmem"), of("glibc"));
@@ -34,6 +50,9 @@ fn all_runs_every_row_on_both() {
     for record in &records {
         assert!(record["seconds"].as_f64().unwrap() > 0.0);
         assert!(record["peak_rss_bytes"].as_u64().unwrap() > 0);
+        assert!(record["page_faults"].as_u64().unwrap() > 0);
+        let settles = ["spike", "keyvalue", "startup"].contains(&record["bench"].as_str().unwrap());
+        assert_eq!(record["settled_rss_bytes"].as_u64().is_some_and(|bytes| bytes > 1 << 20), settles);
         assert!(record["row"].is_string());
     }
 }

@@ -2,11 +2,9 @@
 //!
 //! The steady state of a program with caches, trees and queues; the set is filled before the clock starts.
 
-use std::time::Duration;
-
 use clap::ArgMatches;
 
-use super::{Bench, Row, Scale};
+use super::{Bench, Outcome, Row, Scale};
 use crate::Result;
 use crate::block::Block;
 use crate::crew::{Job, Kind, race};
@@ -48,7 +46,7 @@ impl Bench for Churn {
         Ok(ROWS.iter().map(row).collect())
     }
 
-    fn run(&self, params: &Params) -> Result<Duration> {
+    fn run(&self, params: &Params) -> Result<Outcome> {
         let (live, max, ops) = (params.get("live")?, params.get("max")?, params.get("ops")?);
         let job = |thread| -> Job<'_> {
             Box::new(move |line| {
@@ -58,7 +56,7 @@ impl Bench for Churn {
                 replace(&mut rng, &mut set, max, ops);
             })
         };
-        race(Kind::Threads, (0..params.get("threads")?).map(job).collect())
+        Ok(race(Kind::Threads, (0..params.get("threads")?).map(job).collect())?.into())
     }
 }
 

@@ -11,11 +11,10 @@ mod stream;
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::{Bench, Row, Scale, count};
+use super::{Bench, Outcome, Row, Scale, count};
 use crate::Result;
 use crate::crew::Kind;
 use crate::params::Params;
@@ -177,18 +176,19 @@ impl Bench for Hackbench {
         Ok(if flags.any() { vec![flags.row()] } else { default_rows(scale) })
     }
 
-    fn run(&self, params: &Params) -> Result<Duration> {
+    fn run(&self, params: &Params) -> Result<Outcome> {
         let load = Load {
             groups: params.get("groups")?,
             fds: params.get("fds")?,
             loops: params.get("loops")?,
             datasize: params.get("datasize")?,
         };
-        match params.get("transport")? {
+        let time = match params.get("transport")? {
             Transport::Channel => channel::run(load),
             Transport::Socket => stream::run(load, params.get("kind")?, stream::socket_pair),
             Transport::Pipe => stream::run(load, params.get("kind")?, stream::pipe),
-        }
+        };
+        Ok(time?.into())
     }
 }
 

@@ -4,11 +4,10 @@
 //! freed by another thread than the one that allocated them, and often by one that started after that had ended.
 
 use std::thread;
-use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::{Bench, Row, Scale, count};
+use super::{Bench, Outcome, Row, Scale, count};
 use crate::Result;
 use crate::block::Block;
 use crate::crew::{Job, Kind, STACK, fail, race};
@@ -47,7 +46,7 @@ impl Bench for Larson {
         Ok([(1, 200), (2, 100), (16, 25)].iter().map(row).collect())
     }
 
-    fn run(&self, params: &Params) -> Result<Duration> {
+    fn run(&self, params: &Params) -> Result<Outcome> {
         let (slots, ops): (usize, usize) = (params.get("slots")?, params.get("ops")?);
         let generations: usize = params.get("generations")?;
         let job = |lineage| -> Job<'_> {
@@ -59,7 +58,7 @@ impl Bench for Larson {
                 }
             })
         };
-        race(Kind::Threads, (0..params.get("threads")?).map(job).collect())
+        Ok(race(Kind::Threads, (0..params.get("threads")?).map(job).collect())?.into())
     }
 }
 

@@ -4,11 +4,10 @@
 //! processes do not, so between the rows with two of each lies what sharing costs.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::{Bench, Row, Scale, count};
+use super::{Bench, Outcome, Row, Scale, count};
 use crate::Result;
 use crate::block::Block;
 use crate::crew::{Job, Kind, race};
@@ -49,7 +48,7 @@ impl Bench for MallocTest {
         Ok(threads.chain(processes).map(row).collect())
     }
 
-    fn run(&self, params: &Params) -> Result<Duration> {
+    fn run(&self, params: &Params) -> Result<Outcome> {
         let (pairs, size): (usize, usize) = (params.get("pairs")?, params.get("size")?);
         let job = |_| -> Job<'_> {
             Box::new(move |line| {
@@ -57,7 +56,7 @@ impl Bench for MallocTest {
                 malloc_free_pairs(pairs, size);
             })
         };
-        race(params.get("kind")?, (0..params.get("workers")?).map(job).collect())
+        Ok(race(params.get("kind")?, (0..params.get("workers")?).map(job).collect())?.into())
     }
 }
 

@@ -1,9 +1,18 @@
 //! The benchmarks: one file each, and one table that lists them.
 
+mod bulk;
 mod churn;
 mod hackbench;
+mod index;
+mod keyvalue;
+mod large;
 mod larson;
 mod malloc_test;
+mod realloc;
+mod scratch;
+mod spike;
+mod startup;
+mod thrash;
 mod xmalloc;
 
 use std::time::Duration;
@@ -14,8 +23,24 @@ use crate::Result;
 use crate::params::Params;
 
 /// Every benchmark, in the order of `all`. A new one is a file and a line here.
-pub(crate) const BENCHES: &[&dyn Bench] =
-    &[&hackbench::Hackbench, &malloc_test::MallocTest, &churn::Churn, &larson::Larson, &xmalloc::Xmalloc];
+pub(crate) const BENCHES: &[&dyn Bench] = &[
+    &hackbench::Hackbench,
+    &malloc_test::MallocTest,
+    &churn::Churn,
+    &larson::Larson,
+    &xmalloc::Xmalloc,
+    &scratch::Scratch,
+    &thrash::Thrash,
+    &bulk::Bulk,
+    &large::Large,
+    &realloc::Realloc,
+    &spike::Spike,
+    &index::Index,
+    &keyvalue::KeyValue,
+    &startup::Startup,
+];
+
+pub(crate) use startup::was_empty_program;
 
 /// One benchmark: a set of rows, each run by every contestant in a process of its own.
 pub(crate) trait Bench: Sync {
@@ -33,8 +58,32 @@ pub(crate) trait Bench: Sync {
     /// The rows to run.
     fn rows(&self, flags: &ArgMatches, scale: Scale) -> Result<Vec<Row>>;
 
-    /// Runs one row in this process; the time is that of the part that counts.
-    fn run(&self, params: &Params) -> Result<Duration>;
+    /// Runs one row in this process.
+    fn run(&self, params: &Params) -> Result<Outcome>;
+}
+
+/// What a row is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    /// Time of the part that counts.
+    pub(crate) time: Duration,
+    /// In rows that ask what a process keeps when its work is done: stands for the peak in the ranking.
+    pub(crate) settled: Option<Settled>,
+}
+
+/// Memory some time after the work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    /// Resident bytes of the process.
+    pub(crate) rss: u64,
+    /// Bytes that the program still holds, as it asked for them, if they are enough to be compared with.
+    pub(crate) live: Option<u64>,
+}
+
+impl From<Duration> for Outcome {
+    fn from(time: Duration) -> Self {
+        Self { time, settled: None }
+    }
 }
 
 /// One line of work: a name for the table and what the child needs to know.

@@ -4,11 +4,10 @@
 //! nothing but free them: the pattern that starves per-thread caches on one side and floods them on the other.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::{Bench, Row, Scale};
+use super::{Bench, Outcome, Row, Scale};
 use crate::Result;
 use crate::block::Block;
 use crate::crew::{Job, Kind, fail, race};
@@ -42,14 +41,14 @@ impl Bench for Xmalloc {
         Ok([(1, 40_000), (4, 10_000)].iter().map(row).collect())
     }
 
-    fn run(&self, params: &Params) -> Result<Duration> {
+    fn run(&self, params: &Params) -> Result<Outcome> {
         let (pairs, batches): (usize, usize) = (params.get("pairs")?, params.get("batches")?);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..pairs).map(|_| sync_channel(QUEUE)).unzip();
         let mut jobs: Vec<Job<'_>> = receivers.into_iter().map(consumer).collect();
         jobs.extend((0..pairs).map(|index| producer(index, senders.clone(), batches)));
         // Consumers end when the last sender is gone.
         drop(senders);
-        race(Kind::Threads, jobs)
+        Ok(race(Kind::Threads, jobs)?.into())
     }
 }
 

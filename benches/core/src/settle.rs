@@ -1,0 +1,33 @@
+//! What a process keeps: memory some time after the work, in a process that goes on lightly.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::rss;
+
+/// Pause between two signs of life.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Calls `live_on` every few milliseconds for `time` and returns what is resident then. Allocators that give memory back
+/// by and by do so in the course of other calls, or in threads of their own: both get their chance here.
+pub(crate) fn settled_rss(time: Duration, mut live_on: impl FnMut()) -> u64 {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        live_on();
+        thread::sleep(PAUSE);
+    }
+    rss::resident()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn life_goes_on_until_the_end() {
+        let (start, mut signs) = (Instant::now(), 0);
+        assert!(settled_rss(Duration::from_millis(20), || signs += 1) > 0);
+        assert!(start.elapsed() >= Duration::from_millis(20));
+        assert!(signs > 0);
+    }
+}
