@@ -10,6 +10,7 @@ use crate::geometry::{Geometry, MAX_SLAB_PAGES};
 use crate::shard::{list_last, unlist};
 use crate::slab::Slab;
 use crate::slubq::Slubq;
+use crate::stats::add;
 use kmem_base::bitmap::{each_word, next_in};
 use kmem_base::config::PAGE_SIZE;
 use kmem_base::pages::{Page, PageList};
@@ -157,6 +158,7 @@ impl Slubq {
         }
         // What was put back meanwhile makes the count another one, and the slab ripe again in two passes.
         page.seen.store(page.seen.load(Ordering::Relaxed) & COUNT | PUNCHED, Ordering::Relaxed);
+        add(&cache.counters.punched, punched as u64);
         drop(list_last(cache.shards, &slab));
         punched
     }
