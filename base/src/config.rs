@@ -40,6 +40,8 @@ pub const COMMIT_MIN_PAGES: usize = 32;
 pub const COMMIT_MAX_PAGES: usize = 1024;
 /// Runs that a best-fit search looks at before it takes the best seen.
 pub const FIT_PROBES: u32 = 64;
+/// Runs too short for it that a best-fit search passes before it gives up. The next one goes on from there.
+pub const FIT_MISSES: u32 = 512;
 /// A page purge claims at most this many pages (16 MiB) at a time, so that the supply is never empty-handed for long.
 pub const PURGE_PAGES: u32 = 256;
 

@@ -73,6 +73,76 @@ fn a_request_that_skips_pages_for_its_alignment_leaves_them_to_be_found() {
 }
 
 #[test]
+fn a_search_passes_so_many_short_runs_and_the_next_goes_on_behind_them() {
+    let (pages, _) = supply();
+    pages.configure(1 << 30, 0, 8 << 20, Thp::Auto);
+    // Holes of two pages, 700 of them, and one of three.
+    let runs: Vec<_> = (0..2 * 700).map(|at| pages.alloc(if at % 2 == 0 { 2 } else { 1 }, 1, Kind::Large).unwrap()).collect();
+    let last = pages.alloc(3, 1, Kind::Large).unwrap();
+    let _end = pages.alloc(1, 1, Kind::Large).unwrap();
+    runs.iter().step_by(2).for_each(|&run| free(pages, run));
+    free(pages, last);
+    assert!(pages.alloc(3, 1, Kind::Large).unwrap().address > last.address, "given up");
+    assert_eq!(pages.alloc(3, 1, Kind::Large).unwrap().address, last.address, "found by the next");
+    assert!(pages.alloc(3, 1, Kind::Large).unwrap().address > last.address);
+    assert!(pages.alloc(2, 1, Kind::Large).unwrap().address < last.address, "what fits is found at once");
+    assert!(pages.check());
+}
+
+#[test]
+fn large_blocks_of_similar_sizes_start_at_the_same_places() {
+    let (pages, _) = supply();
+    let mut random = SplitMix64::new(5);
+    let mut starts = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        let size = (4 << 20) + random.below(4 << 20) as usize;
+        let before = pages.alloc_large(100_000 + random.below(1 << 20) as usize, 8, false);
+        let block = pages.alloc_large(size, 8, false);
+        assert!(!before.is_null() && block.addr().is_multiple_of(1 << 20));
+        starts.insert(block.addr());
+        // SAFETY: the blocks are dead; the first is leaked.
+        unsafe { pages.free_large(block, size) };
+    }
+    assert!(starts.len() < 160, "{}", starts.len());
+}
+
+#[test]
+fn a_run_that_grows_to_the_threshold_gets_a_mapping_of_its_own() {
+    let (pages, source) = supply();
+    let block = pages.alloc_large(2 << 20, 8, false);
+    // SAFETY: the block is live, and its size what it was last changed to.
+    unsafe {
+        block.add((2 << 20) - 1).write(7);
+        source.plan(Plan::Kind(Call::Map));
+        assert_eq!(pages.resize_large(block, 2 << 20, 8 << 20, 8), Grown::Copy, "without memory it is unchanged");
+        source.plan(Plan::Never);
+        let Grown::Done(moved) = pages.resize_large(block, 2 << 20, 8 << 20, 8) else { panic!("refused") };
+        assert!(moved != block && pages.page_of(moved.addr()).is_none() && !pages.is_used(block.addr()));
+        assert_eq!((moved.add((2 << 20) - 1).read(), moved.add((8 << 20) - 1).read()), (7, 0));
+        pages.free_large(moved, 8 << 20);
+    }
+    assert!(pages.check());
+    assert_eq!(pages.stats().used, 0);
+}
+
+#[test]
+fn a_hole_in_a_run_reads_as_zero_and_the_rest_as_before() {
+    let (pages, source) = supply();
+    let run = pages.alloc(4, 1, Kind::Large).unwrap();
+    bytes(run).fill(3);
+    source.plan(Plan::Kind(Call::Purge));
+    // SAFETY: the bytes are this test's, whole OS pages of the run.
+    assert!(!unsafe { pages.punch(run.page, &(PAGE_SIZE..2 * PAGE_SIZE)) });
+    source.plan(Plan::Never);
+    // SAFETY: as above.
+    assert!(unsafe { pages.punch(run.page, &(PAGE_SIZE..2 * PAGE_SIZE)) });
+    let filled = |at: usize| bytes(run)[at * PAGE_SIZE..(at + 1) * PAGE_SIZE].iter().all(|&byte| byte == 3);
+    assert!(filled(0) && !filled(1) && filled(2) && bytes(run)[PAGE_SIZE..2 * PAGE_SIZE].iter().all(|&byte| byte == 0));
+    free(pages, run);
+    assert!(!pages.alloc(4, 1, Kind::Large).unwrap().zeroed, "its pages count as dirty");
+}
+
+#[test]
 fn only_pages_that_may_be_dirty_are_cleared() {
     let (pages, source) = supply();
     let run = pages.alloc(8, 1, Kind::Large).unwrap();

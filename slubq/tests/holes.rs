@@ -30,6 +30,12 @@ fn free(heap: &Heap, cache: &Cache, object: *mut u8) {
     unsafe { heap.slubq.free_object(cache, object) };
 }
 
+fn passes(heap: &Heap, count: usize) {
+    for _ in 0..count {
+        heap.slubq.decay();
+    }
+}
+
 fn punched(cache: &Cache) -> usize {
     cache.counters().punched.load(Ordering::Relaxed) as usize
 }
@@ -84,7 +90,7 @@ fn a_slab_is_punched_once_and_again_only_when_more_of_it_is_free_or_it_was_used(
     let mut kept = sparse(&heap, cache, 1024, 16);
     let settle = || {
         let before = punched(cache);
-        (0..4).for_each(|_| drop(heap.slubq.decay()));
+        passes(&heap, 4);
         punched(cache) - before
     };
     assert!(settle() > 0);
@@ -124,7 +130,7 @@ fn free_objects_of_a_constructed_cache_keep_their_state() {
     let objects: Vec<_> = (0..400).map(|_| heap.slubq.alloc_object(cache)).collect();
     objects.iter().step_by(2).for_each(|&object| free(&heap, cache, object));
     heap.slubq.expire(cache, Level::Queues);
-    (0..4).for_each(|_| drop(heap.slubq.decay()));
+    passes(&heap, 4);
     assert_eq!(punched(cache), 0);
     let again: Vec<_> = (0..200).map(|_| heap.slubq.alloc_object(cache)).collect();
     // SAFETY: objects of 4096 bytes.
@@ -139,10 +145,10 @@ fn a_system_that_takes_nothing_back_costs_nothing_but_memory() {
     let cache = heap.cache(&Spec::new("refused", 1024, 8).with(Flags::NO_MERGE));
     heap.source.plan(Plan::Kind(Call::Purge));
     let kept = sparse(&heap, cache, 1024, 24);
-    (0..3).for_each(|_| drop(heap.slubq.decay()));
+    passes(&heap, 3);
     assert!(heap.source.failures() > 0 && punched(cache) == 0);
     let failures = heap.source.failures();
-    (0..3).for_each(|_| drop(heap.slubq.decay()));
+    passes(&heap, 3);
     assert!(heap.source.failures() - failures <= 12, "only for free runs it is asked again, once a pass each");
     heap.slubq.check().unwrap();
     assert!(kept.iter().all(|&object| holds(object, 1024, 0xAB)));
