@@ -82,7 +82,8 @@ knobs! {
     HugeKb "huge_kb" = 32 << 10, Accepts::Number(128, 1 << 30), Any;
     /// Huge pages (where the system gives them on request): nowhere, behind huge blocks that have grown, or everywhere.
     Thp "thp" = 1, Accepts::Word(&["off", "auto", "on"]), Any;
-    /// Milliseconds after which unused memory starts to go back: free pages, empty slabs, depots, idle queues. 0: never.
+    /// Milliseconds after which unused memory starts to go back: free pages, empty slabs and unused OS pages of others, depots, idle queues.
+    /// 0: never.
     DecayMs "decay_ms" = 250, Accepts::Number(0, 86_400_000), Any;
     /// KiB of objects that one CPU stashes per cache beyond its queue.
     StashKb "stash_kb" = 512, Accepts::Number(0, 1 << 20), Boot;
