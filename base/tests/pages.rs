@@ -2,7 +2,7 @@
 
 #![cfg(not(loom))]
 
-use kmem_base::config::PAGE_SIZE;
+use kmem_base::config::{HUGE_PAGE, PAGE_SIZE};
 use kmem_base::pages::{Grown, Kind, Pages, Run, Thp};
 use kmem_base::source::{Call, FaultySource, Plan};
 use kmem_testkit::SplitMix64;
@@ -90,20 +90,17 @@ fn a_search_passes_so_many_short_runs_and_the_next_goes_on_behind_them() {
 }
 
 #[test]
-fn large_blocks_of_similar_sizes_start_at_the_same_places() {
+fn large_blocks_start_at_coarse_places() {
     let (pages, _) = supply();
     let mut random = SplitMix64::new(5);
-    let mut starts = std::collections::BTreeSet::new();
-    for _ in 0..200 {
-        let size = (4 << 20) + random.below(4 << 20) as usize;
-        let before = pages.alloc_large(100_000 + random.below(1 << 20) as usize, 8, false);
-        let block = pages.alloc_large(size, 8, false);
-        assert!(!before.is_null() && block.addr().is_multiple_of(1 << 20));
-        starts.insert(block.addr());
-        // SAFETY: the blocks are dead; the first is leaked.
-        unsafe { pages.free_large(block, size) };
+    for (least, align) in [(256 << 10, PAGE_SIZE), (1 << 20, 256 << 10), (4 << 20, 1 << 20)] {
+        for _ in 0..50 {
+            assert!(!pages.alloc_large(100_000 + random.below(1 << 20) as usize, 8, false).is_null());
+            let block = pages.alloc_large(least + random.below(least as u64) as usize, 8, false);
+            assert!(block.addr().is_multiple_of(align), "{least}");
+        }
     }
-    assert!(starts.len() < 160, "{}", starts.len());
+    assert!(pages.check());
 }
 
 #[test]
@@ -114,12 +111,15 @@ fn a_run_that_grows_to_the_threshold_gets_a_mapping_of_its_own() {
     unsafe {
         block.add((2 << 20) - 1).write(7);
         source.plan(Plan::Kind(Call::Map));
-        assert_eq!(pages.resize_large(block, 2 << 20, 8 << 20, 8), Grown::Copy, "without memory it is unchanged");
+        assert_eq!(pages.resize_large(block, 2 << 20, 8 << 20, 8), Grown::Done(block), "in place, for want of a mapping");
+        let behind = pages.alloc(1, 1, Kind::Large).unwrap();
+        assert_eq!(pages.resize_large(block, 8 << 20, 9 << 20, 8), Grown::Copy, "somebody is behind it");
         source.plan(Plan::Never);
-        let Grown::Done(moved) = pages.resize_large(block, 2 << 20, 8 << 20, 8) else { panic!("refused") };
+        free(pages, behind);
+        let Grown::Done(moved) = pages.resize_large(block, 8 << 20, 9 << 20, 8) else { panic!("refused") };
         assert!(moved != block && pages.page_of(moved.addr()).is_none() && !pages.is_used(block.addr()));
         assert_eq!((moved.add((2 << 20) - 1).read(), moved.add((8 << 20) - 1).read()), (7, 0));
-        pages.free_large(moved, 8 << 20);
+        pages.free_large(moved, 9 << 20);
     }
     assert!(pages.check());
     assert_eq!(pages.stats().used, 0);
@@ -210,6 +210,7 @@ fn a_huge_block_grows_without_being_copied() {
     unsafe {
         block.add((9 << 20) - 1).write(5);
         let Grown::Done(grown) = pages.resize_large(block, 9 << 20, 40 << 20, 8) else { panic!("copied") };
+        assert!(block.addr().is_multiple_of(HUGE_PAGE) && grown.addr().is_multiple_of(HUGE_PAGE), "huge pages move whole");
         assert_eq!((grown.add((9 << 20) - 1).read(), grown.add((40 << 20) - 1).read()), (5, 0));
         source.plan(Plan::Kind(Call::Remap));
         assert_eq!(pages.resize_large(grown, 40 << 20, 80 << 20, 8), Grown::Copy, "unchanged if the system refuses");

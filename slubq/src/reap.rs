@@ -108,8 +108,8 @@ impl Slubq {
     fn tick_slow(&self, now: u64) {
         let (interval, due) = (self.knobs.get(Knob::DecayMs), self.due.load(Ordering::Relaxed));
         let next = if interval == 0 { u64::MAX } else { now + interval };
-        let mine = self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if !mine || now < due || interval == 0 {
+        // Whoever sets the time does the work; others are early.
+        if now < due || self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() || interval == 0 {
             return;
         }
         let pass = self.pass.load(Ordering::Relaxed);

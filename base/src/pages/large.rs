@@ -50,7 +50,9 @@ impl Pages {
             return null_mut();
         }
         let made = self.huge.reserve(self.source).and_then(|entry| {
-            let block = self.source.map(len, align.max(if len < HUGE_PAGE { os_page() } else { HUGE_PAGE }));
+            let best = if len < HUGE_PAGE { os_page() } else { HUGE_PAGE };
+            // An alignment that nobody asked for takes address space that there may not be.
+            let block = self.source.map(len, align.max(best)).or_else(|| self.source.map(len, align.max(os_page())));
             if let Some(block) = block
                 && dense
             {
@@ -122,7 +124,10 @@ impl Pages {
             self.verify(page, block, old);
             if new > old && new >= self.huge_threshold.load(Ordering::Relaxed) {
                 // SAFETY: the caller's.
-                return unsafe { self.promote(page, block, old, new, align) };
+                let moved = unsafe { self.promote(page, block, old, new, align) };
+                if moved != Grown::Copy {
+                    return moved;
+                }
             }
             return match pages_for(new) {
                 Some(pages) if self.resize_run(page, pages) => Grown::Done(block),
