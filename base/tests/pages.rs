@@ -95,8 +95,8 @@ fn large_blocks_start_at_coarse_places() {
     let mut random = SplitMix64::new(5);
     for (least, align) in [(256 << 10, PAGE_SIZE), (1 << 20, 256 << 10), (4 << 20, 1 << 20)] {
         for _ in 0..50 {
-            assert!(!pages.alloc_large(100_000 + random.below(1 << 20) as usize, 8, false).is_null());
-            let block = pages.alloc_large(least + random.below(least as u64) as usize, 8, false);
+            assert!(!pages.alloc_large(100_000 + random.below(1 << 20), 8, false).is_null());
+            let block = pages.alloc_large(least + random.below(least), 8, false);
             assert!(block.addr().is_multiple_of(align), "{least}");
         }
     }

@@ -72,7 +72,6 @@ pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
 }
 
 /// The same at the end of the list: for a slab that should be the last to be taken from.
-#[cfg_attr(loom, allow(dead_code, reason = "models do not punch"))]
 pub(crate) fn list_last<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
     let mut partial = lock_home(shards, slab.page());
     slab.mark_listed();
