@@ -42,8 +42,16 @@ pub const COMMIT_MIN_PAGES: usize = if MODEL { 4 } else { 32 };
 pub const COMMIT_MAX_PAGES: usize = 1024;
 /// Runs that a best-fit search looks at before it takes the best seen.
 pub const FIT_PROBES: u32 = 64;
+/// Runs too short for it that a best-fit search passes before it gives up. The next one goes on from there.
+pub const FIT_MISSES: u32 = 512;
 /// A page purge claims at most this many pages (16 MiB) at a time, so that the supply is never empty-handed for long.
 pub const PURGE_PAGES: u32 = 256;
+
+/// Alignment from which on huge pages can lie behind memory: what x86_64 and aarch64 with small pages have.
+pub const HUGE_PAGE: usize = 2 << 20;
+/// A large block starts at a multiple of the largest power of two that is at most one part in this many of its size, up to
+/// [`HUGE_PAGE`]: blocks of similar sizes then start at the same places, where memory is resident already.
+pub const LARGE_ALIGN: usize = 4;
 
 /// Metadata is taken from the page supply in runs of this many pages (256 KiB).
 pub const META_PAGES: u32 = 4;

@@ -80,8 +80,11 @@ knobs! {
     Nodes "nodes" = 0, Accepts::Number(0, 16), Boot;
     /// Blocks of at least this many KiB get a mapping of their own, which grows by moving page tables instead of bytes.
     HugeKb "huge_kb" = 32 << 10, Accepts::Number(128, 1 << 30), Any;
-    /// Milliseconds after which unused memory starts to go back: free pages, empty slabs, depots, idle queues. 0: never.
-    DecayMs "decay_ms" = 1000, Accepts::Number(0, 86_400_000), Any;
+    /// Huge pages (where the system gives them on request): nowhere, behind huge blocks that have grown, or everywhere.
+    Thp "thp" = 1, Accepts::Word(&["off", "auto", "on"]), Any;
+    /// Milliseconds after which unused memory starts to go back: free pages, empty slabs and unused OS pages of others, depots, idle queues.
+    /// 0: never.
+    DecayMs "decay_ms" = 250, Accepts::Number(0, 86_400_000), Any;
     /// KiB of objects that one CPU stashes beyond its queues, all caches together.
     StashKb "stash_kb" = 2048, Accepts::Number(0, 1 << 20), Boot;
     /// KiB of objects that a node's depot holds per cache.

@@ -2,15 +2,15 @@
 
 #![cfg(not(loom))]
 
-use kmem_base::config::PAGE_SIZE;
-use kmem_base::pages::{Grown, Kind, Pages, Run};
+use kmem_base::config::{HUGE_PAGE, PAGE_SIZE};
+use kmem_base::pages::{Grown, Kind, Pages, Run, Thp};
 use kmem_base::source::{Call, FaultySource, Plan};
 use kmem_testkit::SplitMix64;
 
 fn supply() -> (&'static Pages, &'static FaultySource) {
     let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
     let pages: &'static Pages = Box::leak(Box::new(Pages::new(source)));
-    pages.configure(64 << 20, 0, 8 << 20);
+    pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
     (pages, source)
 }
 
@@ -70,6 +70,76 @@ fn a_request_that_skips_pages_for_its_alignment_leaves_them_to_be_found() {
     let gap = pages.alloc(16, 1, Kind::Large).unwrap();
     assert!(gap.address < aligned.address, "it is used before anything new is");
     assert!(pages.check());
+}
+
+#[test]
+fn a_search_passes_so_many_short_runs_and_the_next_goes_on_behind_them() {
+    let (pages, _) = supply();
+    pages.configure(1 << 30, 0, 8 << 20, Thp::Auto);
+    // Holes of two pages, 700 of them, and one of three.
+    let runs: Vec<_> = (0..2 * 700).map(|at| pages.alloc(if at % 2 == 0 { 2 } else { 1 }, 1, Kind::Large).unwrap()).collect();
+    let last = pages.alloc(3, 1, Kind::Large).unwrap();
+    let _end = pages.alloc(1, 1, Kind::Large).unwrap();
+    runs.iter().step_by(2).for_each(|&run| free(pages, run));
+    free(pages, last);
+    assert!(pages.alloc(3, 1, Kind::Large).unwrap().address > last.address, "given up");
+    assert_eq!(pages.alloc(3, 1, Kind::Large).unwrap().address, last.address, "found by the next");
+    assert!(pages.alloc(3, 1, Kind::Large).unwrap().address > last.address);
+    assert!(pages.alloc(2, 1, Kind::Large).unwrap().address < last.address, "what fits is found at once");
+    assert!(pages.check());
+}
+
+#[test]
+fn large_blocks_start_at_coarse_places() {
+    let (pages, _) = supply();
+    let mut random = SplitMix64::new(5);
+    for (least, align) in [(256 << 10, PAGE_SIZE), (1 << 20, 256 << 10), (4 << 20, 1 << 20)] {
+        for _ in 0..50 {
+            assert!(!pages.alloc_large(100_000 + random.below(1 << 20), 8, false).is_null());
+            let block = pages.alloc_large(least + random.below(least), 8, false);
+            assert!(block.addr().is_multiple_of(align), "{least}");
+        }
+    }
+    assert!(pages.check());
+}
+
+#[test]
+fn a_run_that_grows_to_the_threshold_gets_a_mapping_of_its_own() {
+    let (pages, source) = supply();
+    let block = pages.alloc_large(2 << 20, 8, false);
+    // SAFETY: the block is live, and its size what it was last changed to.
+    unsafe {
+        block.add((2 << 20) - 1).write(7);
+        source.plan(Plan::Kind(Call::Map));
+        assert_eq!(pages.resize_large(block, 2 << 20, 8 << 20, 8), Grown::Done(block), "in place, for want of a mapping");
+        let behind = pages.alloc(1, 1, Kind::Large).unwrap();
+        assert_eq!(pages.resize_large(block, 8 << 20, 9 << 20, 8), Grown::Copy, "somebody is behind it");
+        source.plan(Plan::Never);
+        free(pages, behind);
+        let Grown::Done(moved) = pages.resize_large(block, 8 << 20, 9 << 20, 8) else { panic!("refused") };
+        assert!(moved != block && pages.page_of(moved.addr()).is_none() && !pages.is_used(block.addr()));
+        assert_eq!((moved.add((2 << 20) - 1).read(), moved.add((8 << 20) - 1).read()), (7, 0));
+        pages.free_large(moved, 9 << 20);
+    }
+    assert!(pages.check());
+    assert_eq!(pages.stats().used, 0);
+}
+
+#[test]
+fn a_hole_in_a_run_reads_as_zero_and_the_rest_as_before() {
+    let (pages, source) = supply();
+    let run = pages.alloc(4, 1, Kind::Large).unwrap();
+    bytes(run).fill(3);
+    source.plan(Plan::Kind(Call::Purge));
+    // SAFETY: the bytes are this test's, whole OS pages of the run.
+    assert!(!unsafe { pages.punch(run.page, &(PAGE_SIZE..2 * PAGE_SIZE)) });
+    source.plan(Plan::Never);
+    // SAFETY: as above.
+    assert!(unsafe { pages.punch(run.page, &(PAGE_SIZE..2 * PAGE_SIZE)) });
+    let filled = |at: usize| bytes(run)[at * PAGE_SIZE..(at + 1) * PAGE_SIZE].iter().all(|&byte| byte == 3);
+    assert!(filled(0) && !filled(1) && filled(2) && bytes(run)[PAGE_SIZE..2 * PAGE_SIZE].iter().all(|&byte| byte == 0));
+    free(pages, run);
+    assert!(!pages.alloc(4, 1, Kind::Large).unwrap().zeroed, "its pages count as dirty");
 }
 
 #[test]
@@ -140,6 +210,7 @@ fn a_huge_block_grows_without_being_copied() {
     unsafe {
         block.add((9 << 20) - 1).write(5);
         let Grown::Done(grown) = pages.resize_large(block, 9 << 20, 40 << 20, 8) else { panic!("copied") };
+        assert!(block.addr().is_multiple_of(HUGE_PAGE) && grown.addr().is_multiple_of(HUGE_PAGE), "huge pages move whole");
         assert_eq!((grown.add((9 << 20) - 1).read(), grown.add((40 << 20) - 1).read()), (5, 0));
         source.plan(Plan::Kind(Call::Remap));
         assert_eq!(pages.resize_large(grown, 40 << 20, 80 << 20, 8), Grown::Copy, "unchanged if the system refuses");
@@ -195,7 +266,7 @@ fn more_arenas_are_added_when_one_is_full() {
 #[test]
 fn the_limit_counts_huge_blocks_too() {
     let (pages, _) = supply();
-    pages.configure(64 << 20, 20 << 20, 8 << 20);
+    pages.configure(64 << 20, 20 << 20, 8 << 20, Thp::Auto);
     let block = pages.alloc_large(16 << 20, 8, false);
     assert!(!block.is_null());
     assert!(pages.alloc_large(8 << 20, 8, false).is_null());

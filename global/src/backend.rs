@@ -34,6 +34,9 @@ pub unsafe trait Backend: 'static {
     /// Gives up what is not in use; returns bytes that went back to the system.
     fn trim(level: Level) -> usize;
 
+    /// Gives back what is due to go back, if anything is. For whoever serves large blocks.
+    fn tick();
+
     /// Not 0 once the handlers below are registered with the system.
     fn fork_watch() -> &'static AtomicU32;
 
@@ -91,6 +94,10 @@ unsafe impl Backend for Slubq {
 
     fn trim(level: Level) -> usize {
         SLUBQ.trim(level)
+    }
+
+    fn tick() {
+        SLUBQ.tick();
     }
 
     fn fork_watch() -> &'static AtomicU32 {

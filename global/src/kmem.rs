@@ -92,7 +92,21 @@ impl<B: Backend> Kmem<B> {
     #[cold]
     #[inline(never)]
     fn alloc_large(&self, layout: Layout, zeroed: bool) -> *mut u8 {
-        if self.start() { B::pages().alloc_large(layout.size(), layout.align(), zeroed) } else { null_mut() }
+        if !self.start() {
+            return null_mut();
+        }
+        B::tick();
+        B::pages().alloc_large(layout.size(), layout.align(), zeroed)
+    }
+
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`], for a large block.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free_large(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { B::pages().free_large(block, layout.size()) };
+        B::tick();
     }
 
     /// # Safety
@@ -138,7 +152,7 @@ unsafe impl<B: Backend> GlobalAlloc for Kmem<B> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let size = round_to_align(layout);
         // SAFETY: the layout is the one that the block was allocated with, so that it came from the same class or the page supply.
-        unsafe { if size <= MAX_SMALL { B::free(Class::of(size), block) } else { B::pages().free_large(block, layout.size()) } }
+        unsafe { if size <= MAX_SMALL { B::free(Class::of(size), block) } else { self.free_large(block, layout) } }
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@
 use crate::slubq::Slubq;
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::pages::Thp;
 use kmem_base::sync::{Ordering, relax};
 use kmem_base::topology::Topology;
 
@@ -71,7 +72,8 @@ impl Slubq {
     /// Puts into effect what the knobs say that can change while running.
     pub fn apply_knobs(&self) {
         let bytes = |knob: Knob, unit: u32| (self.knobs.get(knob) as usize) << unit;
-        self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10));
+        let thp = Thp::of(self.knobs.get(Knob::Thp));
+        self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10), thp);
         // A new interval begins now.
         self.due.store(0, Ordering::Relaxed);
     }

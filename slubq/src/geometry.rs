@@ -9,7 +9,7 @@ const MIN_OBJECTS: usize = 8;
 /// ... and wastes at most one part in this many.
 const WASTE: usize = 8;
 /// The largest slab, in pages.
-const MAX_SLAB_PAGES: usize = 32;
+pub(crate) const MAX_SLAB_PAGES: usize = 32;
 /// Fixed-point shift of the reciprocal: exact for every offset in a slab, as `offset * size < 2^40`.
 const SHIFT: u32 = 40;
 

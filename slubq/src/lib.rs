@@ -17,6 +17,7 @@ mod loom_caches;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod objects;
+mod punch;
 mod reap;
 mod registry;
 mod reserve;

@@ -1,10 +1,11 @@
 //! Memory coming back: shrink, expire, decay. Theory 6.5.
 
 use crate::cache::{Cache, Tunable};
+use crate::punch;
 use crate::shard::{list, unlist_if_empty};
 use crate::slab::Slab;
 use crate::slubq::Slubq;
-use kmem_base::clock::now_ms;
+use kmem_base::clock::{now_ms, now_us};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knob;
 use kmem_base::pages::{Page, PageList};
@@ -55,10 +56,25 @@ impl Drop for Leaving<'_> {
     }
 }
 
+/// What is left to do of a pass.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// Free pages that have had their interval.
+    Purge = 1,
+    /// Slabs at rest.
+    Punch = 2,
+}
+
 /// Steps by which partial slabs are sorted.
 const GRADES: usize = 32;
 /// Queues of at most this many caches are drained in one decay pass: each costs two barriers.
-const DRAINS_PER_PASS: u32 = 8;
+const DRAINS_PER_PASS: u32 = 32;
+/// What a pass finds goes back in steps. Milliseconds between two of them, at least: ...
+const PAUSE_MS: u64 = 8;
+/// ... a step takes one part in so many of the time since the last, so that a thread on a slow path works no more than that for decay, ...
+const STEP_SHARE: u64 = 4;
+/// ... and no more than so many microseconds at once.
+const STEP_MAX_US: u64 = 10_000;
 
 impl Slubq {
     /// Gives up all that the cache holds without need: drains its queues, releases every entirely free slab, and sorts the partial
@@ -103,9 +119,9 @@ impl Slubq {
         self.pages.purge(true)
     }
 
-    /// Runs a decay pass if one is due. Called on slow paths: no thread is needed.
+    /// Goes on with decay if something is due. Called on slow paths, and by those who serve large blocks: no thread is needed.
     #[inline]
-    pub(crate) fn tick(&self) {
+    pub fn tick(&self) {
         let now = now_ms();
         if now >= self.due.load(Ordering::Relaxed) {
             self.tick_slow(now);
@@ -116,25 +132,62 @@ impl Slubq {
     fn tick_slow(&self, now: u64) {
         let (interval, due) = (self.knobs.get(Knob::DecayMs), self.due.load(Ordering::Relaxed));
         let next = if interval == 0 { u64::MAX } else { now + interval };
-        let mine = self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        // Whoever sets the time does the work; others are early.
+        if now < due || self.due.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err() || interval == 0 {
+            return;
+        }
+        let pass = self.pass.load(Ordering::Relaxed);
+        let begins = due == 0 || now >= pass;
+        if begins {
+            self.pass.store(next, Ordering::Relaxed);
+        }
         // The first time only sets the clock.
-        if mine && now >= due && due != 0 && interval != 0 {
+        if due != 0 {
+            let start = now_us();
+            let most = (start.saturating_sub(self.stepped.load(Ordering::Relaxed)) / STEP_SHARE).min(STEP_MAX_US);
             // The caller may be a global allocator, in which no destructor may run.
-            self.decay_pass(|cache| cache.destructor.is_none());
+            let (_, done) = self.decay_some(begins, &|cache| cache.destructor.is_none(), &mut || now_us() - start < most);
+            self.stepped.store(now_us(), Ordering::Relaxed);
+            let again = if done { u64::MAX } else { now_ms() + PAUSE_MS };
+            // Unless the knob was turned meanwhile.
+            let _turned =
+                self.due.compare_exchange(next, again.min(self.pass.load(Ordering::Relaxed)), Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
-    /// A decay pass: what nobody has touched since the last one goes, in the order of [`Level`], then pages that have been free since.
-    /// Returns bytes that went back to the system; nothing if another thread is at it.
+    /// A decay pass: what nobody has touched since the last one goes, in the order of [`Level`], then pages that have been free since,
+    /// then those inside slabs that have been at rest since. Returns bytes that went back to the system; nothing if another thread is
+    /// at it.
     pub fn decay(&self) -> usize {
-        self.decay_pass(|_| true)
+        self.decay_some(true, &|_| true, &mut || true).0
     }
 
-    fn decay_pass(&self, wanted: impl Fn(&Cache) -> bool) -> usize {
+    /// Begins a pass if told to; then gives back what passes have found, as long as `more` says so. Returns bytes that went back, and
+    /// whether that was all.
+    fn decay_some(&self, begins: bool, wanted: &dyn Fn(&Cache) -> bool, more: &mut dyn FnMut() -> bool) -> (usize, bool) {
         if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return 0;
+            return (0, true);
         }
         let _over = Pass(&self.decaying);
+        if begins {
+            self.decay_caches(wanted);
+            self.stage.store(Stage::Purge as u32, Ordering::Relaxed);
+        }
+        let mut back = 0;
+        if self.stage.load(Ordering::Relaxed) == Stage::Purge as u32 {
+            let (purged, done) = self.pages.purge_while(false, more);
+            if !done {
+                return (purged, false);
+            }
+            back = purged;
+            self.pages.age();
+            self.stage.store(Stage::Punch as u32, Ordering::Relaxed);
+        }
+        let (punched, done) = self.punch(wanted, more);
+        (back + punched, done)
+    }
+
+    fn decay_caches(&self, wanted: &dyn Fn(&Cache) -> bool) {
         let (start, mut drains) = (self.drained.load(Ordering::Relaxed) as usize, DRAINS_PER_PASS);
         // From where the last pass ran out of drains, so that every cache has its turn.
         for index in (start..MAX_SLOTS).chain(0..start) {
@@ -142,7 +195,6 @@ impl Slubq {
                 self.decay_cache(cache, &mut drains);
             }
         }
-        self.pages.decay()
     }
 
     fn decay_cache(&self, cache: &Cache, drains: &mut u32) {
@@ -161,6 +213,9 @@ impl Slubq {
         self.percpu.mark(cache.slot());
         let touched = cache.shards.iter().any(|shard| shard.touched.swap(0, Ordering::Relaxed) != 0);
         self.release_empty(cache, if touched { cache.tunables.get(Tunable::MinPartial) } else { 0 });
+        for shard in cache.shards {
+            punch::age(&shard.lock(), &cache.geometry);
+        }
     }
 
     /// Takes the cache's sheaves out of the CPUs' queues and dissolves them, unless the cache has been destroyed.

@@ -78,6 +78,15 @@ pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
     partial
 }
 
+/// The same at the end of the list: for a slab that should be the last to be taken from.
+pub(crate) fn list_last<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
+    let mut partial = lock_home(shards, slab.page());
+    slab.mark_listed();
+    // SAFETY: as in `list`.
+    unsafe { partial.append(slab.page()) };
+    partial
+}
+
 /// Takes the mark of a slab away that this thread has marked; returns its home shard's list, locked.
 pub(crate) fn unmark<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
     let partial = lock_home(shards, slab.page());

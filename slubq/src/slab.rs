@@ -156,6 +156,10 @@ impl<'a> Slab<'a> {
     /// nobody else's.
     pub fn take(&self, out: &mut [*mut u8]) -> (usize, State) {
         let taken = if self.geometry.has_summary() { self.take_by_summary(out) } else { self.take_inline(out) };
+        // What is used again is not at rest, and the memory of its holes comes back. Relaxed: guarded as taking is.
+        if self.page.seen.load(Ordering::Relaxed) != 0 {
+            self.page.seen.store(0, Ordering::Relaxed);
+        }
         let old = State(self.page.state.fetch_sub(taken as u32 * State::ONE, Ordering::AcqRel));
         (taken, old.take(taken as u32))
     }
@@ -327,13 +331,19 @@ impl<'a> Slab<'a> {
     /// Bits set: free objects that a `take` could have now. Acquire, as for a taker.
     #[must_use]
     pub fn bits_set(&self) -> u32 {
-        (0..self.geometry.words() as usize).map(|index| self.word(index).load(Ordering::Acquire).count_ones()).sum()
+        (0..self.geometry.words() as usize).map(|index| self.free_word(index).count_ones()).sum()
+    }
+
+    /// Free bits of the objects from `64 * index` on. Acquire, as for a taker.
+    #[must_use]
+    pub fn free_word(&self, index: usize) -> u64 {
+        self.word(index).load(Ordering::Acquire)
     }
 
     /// True if object `index` is free.
     #[must_use]
     pub fn is_free(&self, index: u32) -> bool {
-        (self.word(index as usize / 64).load(Ordering::Acquire) >> (index % 64)) & 1 == 1
+        (self.free_word(index as usize / 64) >> (index % 64)) & 1 == 1
     }
 
     /// I2 exactly, and the summary agrees with the words. When nothing runs.

@@ -28,8 +28,14 @@ pub struct Slubq {
     pub(crate) boot: AtomicU32,
     pub(crate) shards: AtomicU32,
     pub(crate) nodes: AtomicU32,
-    /// When the next decay pass is due, in milliseconds of the coarse clock.
+    /// When something is due for decay, in milliseconds of the coarse clock.
     pub(crate) due: AtomicU64,
+    /// When the next pass begins; until then, what is due is more of the last one.
+    pub(crate) pass: AtomicU64,
+    /// When the last step of decay ended, in microseconds.
+    pub(crate) stepped: AtomicU64,
+    /// What is left to do of the last pass: see `reap`.
+    pub(crate) stage: AtomicU32,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
@@ -53,6 +59,9 @@ impl Slubq {
                 shards: AtomicU32::new(0),
                 nodes: AtomicU32::new(0),
                 due: AtomicU64::new(0),
+                pass: AtomicU64::new(0),
+                stepped: AtomicU64::new(0),
+                stage: AtomicU32::new(0),
                 decaying: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }

@@ -56,6 +56,8 @@ counters! {
     free_slab_pages;
     /// Partial slabs taken over from another shard.
     steal;
+    /// Bytes inside used slabs that went back to the system.
+    punched;
     /// Allocations refused.
     failed;
 }

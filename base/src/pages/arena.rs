@@ -9,7 +9,7 @@ use super::dirt::Dirt;
 use super::page::Page;
 use super::runs::Runs;
 use crate::bitmap::Bitmap2;
-use crate::config::{COMMIT_MAX_PAGES, COMMIT_MIN_PAGES, PAGE_SHIFT, PAGE_SIZE};
+use crate::config::{COMMIT_MAX_PAGES, COMMIT_MIN_PAGES, HUGE_PAGE, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::PageSource;
 use crate::sync::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, begin, const_fn};
 use core::ptr::{NonNull, null_mut};
@@ -61,7 +61,7 @@ impl Arena {
     pub(super) fn reserve(&self, source: &dyn PageSource, len: usize) -> Option<Runs> {
         let total = len * PAGE_SIZE + tables(len).iter().sum::<usize>();
         // Two MiB so that huge pages can lie in it; a small arena does not waste address space on that.
-        let align = if len >= 1024 { 2 << 20 } else { PAGE_SIZE };
+        let align = if len >= 1024 { HUGE_PAGE } else { PAGE_SIZE };
         let base = source.reserve(total, align)?;
         let table = |index: usize| {
             let before: usize = tables(len).iter().take(index).sum();
@@ -85,18 +85,19 @@ impl Arena {
         unsafe { Dirt::new(self.young.load(Ordering::Relaxed), self.old.load(Ordering::Relaxed)) }
     }
 
-    /// Makes the first `pages` pages and their table entries writable, and some more to save calls. Under the pages lock.
-    pub(super) fn commit(&self, source: &dyn PageSource, pages: usize) -> bool {
+    /// Makes the first `pages` pages and their table entries writable, and some more to save calls; with `huge` pages if it can be.
+    /// Under the pages lock.
+    pub(super) fn commit(&self, source: &dyn PageSource, pages: usize, huge: bool) -> bool {
         let (limit, len) = (self.limit.load(Ordering::Relaxed) >> PAGE_SHIFT, self.len());
         if pages <= limit {
             return true;
         }
         let step = (limit / 8).clamp(COMMIT_MIN_PAGES, COMMIT_MAX_PAGES);
         let generous = pages.max(limit + step).min(len);
-        pages <= len && (self.commit_to(source, limit, generous) || self.commit_to(source, limit, pages))
+        pages <= len && (self.commit_to(source, limit, generous, huge) || self.commit_to(source, limit, pages, huge))
     }
 
-    fn commit_to(&self, source: &dyn PageSource, limit: usize, target: usize) -> bool {
+    fn commit_to(&self, source: &dyn PageSource, limit: usize, target: usize, huge: bool) -> bool {
         let base = self.base.load(Ordering::Relaxed);
         let (old, new, all) = (tables(limit), tables(target), tables(self.len()));
         let mut start = self.len() * PAGE_SIZE;
@@ -115,6 +116,10 @@ impl Arena {
             return false;
         }
         self.begin(limit, target);
+        if huge {
+            // SAFETY: just committed.
+            unsafe { source.advise_huge(NonNull::new_unchecked(base.add(limit << PAGE_SHIFT)), (target - limit) << PAGE_SHIFT) };
+        }
         // Release pairs with the Acquire in `page_at`: who sees the limit may read the tables below it.
         self.limit.store(target << PAGE_SHIFT, Ordering::Release);
         true

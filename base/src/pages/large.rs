@@ -1,7 +1,7 @@
 //! Blocks above the largest size class: runs of pages, or, from a threshold on, mappings of their own that `mremap` can grow.
 
-use super::{Kind, Page, Pages};
-use crate::config::{PAGE_SHIFT, PAGE_SIZE};
+use super::{Kind, Page, Pages, Thp};
+use crate::config::{HUGE_PAGE, LARGE_ALIGN, PAGE_SHIFT, PAGE_SIZE};
 use crate::fault::{Fault, die};
 use crate::source::os_page;
 use crate::sync::Ordering;
@@ -21,21 +21,28 @@ fn pages_for(size: usize) -> Option<u32> {
     u32::try_from(size.div_ceil(PAGE_SIZE)).ok()
 }
 
+/// What the start of a block of `size` bytes is aligned to, whatever is asked for: see [`LARGE_ALIGN`].
+fn start_align(size: usize) -> usize {
+    (size / LARGE_ALIGN).clamp(PAGE_SIZE, HUGE_PAGE).checked_ilog2().map_or(PAGE_SIZE, |order| 1 << order)
+}
+
 impl Pages {
     /// Allocates `size` bytes (more than [`crate::config::MAX_SMALL`], or strangely aligned). Null if there is no memory.
     #[must_use]
     pub fn alloc_large(&self, size: usize, align: usize, zeroed: bool) -> *mut u8 {
         if size >= self.huge_threshold.load(Ordering::Relaxed) {
-            return self.alloc_huge(size, align);
+            return self.alloc_huge(size, align, self.wants_huge(Thp::On));
         }
-        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from((align >> PAGE_SHIFT).max(1))) else {
+        let align = align.max(start_align(size)) >> PAGE_SHIFT;
+        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from(align)) else {
             return null_mut();
         };
         let run = if zeroed { self.alloc_zeroed(pages, align, Kind::Large) } else { self.alloc(pages, align, Kind::Large) };
         run.map_or(null_mut(), |run| run.address)
     }
 
-    fn alloc_huge(&self, size: usize, align: usize) -> *mut u8 {
+    /// A mapping of its own; behind huge pages if it will be `dense`.
+    fn alloc_huge(&self, size: usize, align: usize, dense: bool) -> *mut u8 {
         let Some(len) = size.checked_next_multiple_of(os_page()) else {
             return null_mut();
         };
@@ -43,7 +50,15 @@ impl Pages {
             return null_mut();
         }
         let made = self.huge.reserve(self.source).and_then(|entry| {
-            let block = self.source.map(len, align.max(os_page()));
+            let best = if len < HUGE_PAGE { os_page() } else { HUGE_PAGE };
+            // An alignment that nobody asked for takes address space that there may not be.
+            let block = self.source.map(len, align.max(best)).or_else(|| self.source.map(len, align.max(os_page())));
+            if let Some(block) = block
+                && dense
+            {
+                // SAFETY: just mapped.
+                unsafe { self.source.advise_huge(block, len) };
+            }
             match block {
                 Some(block) => self.huge.enter(entry, block, len),
                 None => self.huge.put_back(entry),
@@ -107,6 +122,13 @@ impl Pages {
     pub unsafe fn resize_large(&self, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
         if let Some(page) = self.page_of(block.addr()) {
             self.verify(page, block, old);
+            if new > old && new >= self.huge_threshold.load(Ordering::Relaxed) {
+                // SAFETY: the caller's.
+                let moved = unsafe { self.promote(page, block, old, new, align) };
+                if moved != Grown::Copy {
+                    return moved;
+                }
+            }
             return match pages_for(new) {
                 Some(pages) if self.resize_run(page, pages) => Grown::Done(block),
                 _ => Grown::Copy,
@@ -114,6 +136,24 @@ impl Pages {
         }
         // SAFETY: the caller's.
         unsafe { self.resize_huge(block, new, align) }
+    }
+
+    /// Copies a growing block to a mapping of its own: it is the last time that it is copied.
+    ///
+    /// # Safety
+    /// The block is live, of `old` bytes, and starts at `page`.
+    unsafe fn promote(&self, page: &Page, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
+        // Who makes a block larger has filled it, and will fill the rest.
+        let moved = self.alloc_huge(new, align, self.wants_huge(Thp::Auto));
+        if moved.is_null() {
+            return Grown::Copy;
+        }
+        // SAFETY: both are live and do not overlap, and the new block is the larger one; the old one is dead after that.
+        unsafe {
+            moved.copy_from_nonoverlapping(block, old);
+            self.free(page);
+        }
+        Grown::Done(moved)
     }
 
     fn resize_run(&self, page: &Page, pages: u32) -> bool {
@@ -134,7 +174,7 @@ impl Pages {
             return false;
         }
         let mut state = self.state.lock();
-        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source, new_end);
+        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source, new_end, self.wants_huge(Thp::On));
         if fits {
             state.runs[arena].claim(&more);
             drop(state);
@@ -169,6 +209,11 @@ impl Pages {
         };
         match resized {
             Some(moved) => {
+                // As in `promote`.
+                if new_len > len && self.wants_huge(Thp::Auto) {
+                    // SAFETY: mapped, and still out of the table.
+                    unsafe { self.source.advise_huge(moved, new_len) };
+                }
                 self.huge.enter(entry, moved, new_len);
                 Grown::Done(moved.as_ptr())
             }

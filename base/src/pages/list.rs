@@ -7,6 +7,7 @@ use core::ptr::null;
 #[derive(Debug)]
 pub struct PageList {
     head: *const Page,
+    tail: *const Page,
     len: u32,
 }
 
@@ -17,7 +18,7 @@ impl PageList {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { head: null(), len: 0 }
+        Self { head: null(), tail: null(), len: 0 }
     }
 
     /// Pages on the list.
@@ -69,11 +70,32 @@ impl PageList {
                 links.prev = null();
                 links.next = self.head;
             });
-            if let Some(head) = self.head.as_ref() {
-                head.links(|links| links.prev = page);
+            match self.head.as_ref() {
+                Some(head) => head.links(|links| links.prev = page),
+                None => self.tail = page,
             }
         }
         self.head = page;
+        self.len += 1;
+    }
+
+    /// Puts `page` at the end.
+    ///
+    /// # Safety
+    /// As [`Self::push`].
+    pub unsafe fn append(&mut self, page: &Page) {
+        // SAFETY: as in `push`.
+        unsafe {
+            page.links(|links| {
+                links.prev = self.tail;
+                links.next = null();
+            });
+            match self.tail.as_ref() {
+                Some(tail) => tail.links(|links| links.next = page),
+                None => self.head = page,
+            }
+        }
+        self.tail = page;
         self.len += 1;
     }
 
@@ -89,14 +111,15 @@ impl PageList {
                 Some(prev) => prev.links(|links| links.next = next),
                 None => self.head = next,
             }
-            if let Some(next) = next.as_ref() {
-                next.links(|links| links.prev = prev);
+            match next.as_ref() {
+                Some(next) => next.links(|links| links.prev = prev),
+                None => self.tail = prev,
             }
         }
         self.len -= 1;
     }
 
-    /// Walks the list: links agree and the length is right.
+    /// Walks the list: links agree, and so do its end and its length.
     #[must_use]
     pub fn check(&self) -> bool {
         let (mut at, mut prev, mut count) = (self.head, null(), 0);
@@ -110,7 +133,7 @@ impl PageList {
             count += 1;
             (prev, at) = (at, next);
         }
-        count == self.len
+        count == self.len && prev == self.tail
     }
 }
 

@@ -15,4 +15,4 @@ mod supply;
 pub use large::Grown;
 pub use list::PageList;
 pub use page::{Kind, Page};
-pub use supply::{Pages, PagesStats, Run};
+pub use supply::{Pages, PagesStats, Run, Thp};

@@ -1,7 +1,7 @@
 //! The page descriptor: what the kernel calls `struct page`.
 
 use crate::config::{INLINE_WORDS, PAGE_SHIFT};
-use crate::sync::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, UnsafeCell};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, UnsafeCell};
 use core::ptr::null;
 
 /// What a page is in use as.
@@ -35,7 +35,8 @@ pub struct Page {
     kind: AtomicU8,
     /// Shard that the slab belongs to.
     pub home: AtomicU8,
-    reserved: [AtomicU8; 2],
+    /// What the last decay pass saw of the slab; 0 once something has been taken from it since. Guarded as taking is.
+    pub seen: AtomicU16,
     /// Pages of the run in its first page; distance to the first page in a `Tail`.
     span: AtomicU32,
     /// Free bits of a slab, or the summary of the bits at its end.
@@ -65,7 +66,7 @@ impl Page {
             links: UnsafeCell::new(Links { next: null(), prev: null() }),
             kind: AtomicU8::new(0),
             home: AtomicU8::new(0),
-            reserved: [AtomicU8::new(0), AtomicU8::new(0)],
+            seen: AtomicU16::new(0),
             span: AtomicU32::new(0),
             bits: [AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)],
         }
@@ -117,6 +118,7 @@ impl Page {
     pub fn begin(&self, kind: Kind, address: usize, span: u32) {
         self.frame.store((address >> PAGE_SHIFT) as u32, Ordering::Relaxed);
         self.span.store(span, Ordering::Relaxed);
+        self.seen.store(0, Ordering::Relaxed);
         self.kind.store(kind as u8, Ordering::Relaxed);
     }
 

@@ -2,7 +2,7 @@
 
 use super::dirt::Dirt;
 use crate::bitmap::{Bitmap2, next_in};
-use crate::config::FIT_PROBES;
+use crate::config::{FIT_MISSES, FIT_PROBES};
 use core::ops::Range;
 
 const HINTS: usize = 25;
@@ -18,6 +18,8 @@ pub(super) struct Runs {
     pub(super) top: usize,
     /// No free run of `1 << k` pages starts below `hints[k]`.
     hints: [u32; HINTS],
+    /// Where the last search for a run of that order gave up; 0 if it did not.
+    rove: [u32; HINTS],
 }
 
 // SAFETY: the words are shared memory that lives as long as the process.
@@ -27,22 +29,29 @@ unsafe impl Send for Runs {}
 pub(super) type Fit = Range<usize>;
 
 impl Runs {
-    pub(super) const EMPTY: Self = Self { free: Bitmap2::EMPTY, dirt: Dirt::EMPTY, frame: 0, top: 0, hints: [0; HINTS] };
+    pub(super) const EMPTY: Self =
+        Self { free: Bitmap2::EMPTY, dirt: Dirt::EMPTY, frame: 0, top: 0, hints: [0; HINTS], rove: [0; HINTS] };
 
     pub(super) fn new(free: Bitmap2, dirt: Dirt, frame: usize) -> Self {
         Self { free, dirt, frame, ..Self::EMPTY }
     }
 
-    /// Best fit among the free runs below the top: the shortest of the first [`FIT_PROBES`] that fit, lowest address first.
+    /// Best fit among the free runs below the top: the shortest of the first [`FIT_PROBES`] that fit, lowest address first. After
+    /// [`FIT_MISSES`] runs that do not fit the search ends with what it has; if that is nothing, the next one goes on from there, so that
+    /// no run stays hidden.
     pub(super) fn best_fit(&mut self, pages: usize, align: usize) -> Option<Fit> {
         let order = pages.ilog2() as usize;
-        let (mut at, mut first, mut probes) = (self.hints[order] as usize, None, 0);
+        let roving = self.rove[order] != 0;
+        let (mut at, mut first) = (if roving { self.rove[order] } else { self.hints[order] } as usize, None);
+        let (mut probes, mut misses) = (0, 0);
         let mut best: Option<(usize, usize)> = None;
+        self.rove[order] = 0;
         while let Some(start) = self.free.next_set(at, self.top) {
             let end = self.free.next_clear(start, self.top);
             if end - start >= 1 << order {
                 first = first.or(Some(start));
             }
+            at = end;
             let place = self.aligned(start, align);
             if place + pages <= end {
                 if best.is_none_or(|(len, _)| end - start < len) {
@@ -52,10 +61,18 @@ impl Runs {
                 if end - start == pages || probes == FIT_PROBES {
                     break;
                 }
+            } else {
+                misses += 1;
+                if misses == FIT_MISSES {
+                    self.rove[order] = if best.is_none() { at as u32 } else { 0 };
+                    break;
+                }
             }
-            at = end;
         }
-        self.hints[order] = first.unwrap_or(self.top) as u32;
+        if !roving {
+            let passed = if misses == FIT_MISSES { at } else { self.top };
+            self.hints[order] = first.unwrap_or(passed) as u32;
+        }
         best.map(|(_, place)| place..place + pages)
     }
 

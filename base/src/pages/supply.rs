@@ -34,6 +34,7 @@ pub struct Pages {
     /// Pages in use above which nothing more is handed out.
     limit: AtomicUsize,
     pub(super) huge_threshold: AtomicUsize,
+    thp: AtomicUsize,
     /// Pages handed out, huge blocks included.
     pub(super) used: AtomicUsize,
     pub(super) refused: AtomicU64,
@@ -42,6 +43,29 @@ pub struct Pages {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) runs: [Runs; MAX_ARENAS],
+}
+
+/// Where huge pages are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thp {
+    /// Nowhere.
+    Off = 0,
+    /// Where memory is known to be used densely: huge blocks that have grown.
+    Auto = 1,
+    /// Everywhere.
+    On = 2,
+}
+
+impl Thp {
+    /// By the knob's value.
+    #[must_use]
+    pub const fn of(value: u64) -> Self {
+        match value {
+            0 => Self::Off,
+            1 => Self::Auto,
+            _ => Self::On,
+        }
+    }
 }
 
 /// What the page supply holds.
@@ -71,6 +95,7 @@ impl Pages {
                 wish: AtomicUsize::new(0),
                 limit: AtomicUsize::new(usize::MAX),
                 huge_threshold: AtomicUsize::new(32 << 20),
+                thp: AtomicUsize::new(Thp::Auto as usize),
                 used: AtomicUsize::new(0),
                 refused: AtomicU64::new(0),
             }
@@ -78,11 +103,17 @@ impl Pages {
     }
 
     /// Takes over the knobs; also while running.
-    pub fn configure(&self, first_arena: usize, hard_limit: usize, huge_threshold: usize) {
+    pub fn configure(&self, first_arena: usize, hard_limit: usize, huge_threshold: usize, thp: Thp) {
+        self.thp.store(thp as usize, Ordering::Relaxed);
         self.wish.store(first_arena >> PAGE_SHIFT, Ordering::Relaxed);
         let limit = if hard_limit == 0 { usize::MAX } else { hard_limit >> PAGE_SHIFT };
         self.limit.store(limit, Ordering::Relaxed);
         self.huge_threshold.store(huge_threshold, Ordering::Relaxed);
+    }
+
+    /// True if huge pages are wanted wherever at least `least` says so.
+    pub(super) fn wants_huge(&self, least: Thp) -> bool {
+        self.thp.load(Ordering::Relaxed) >= least as usize
     }
 
     /// Where memory comes from.
@@ -201,7 +232,7 @@ impl Pages {
     fn claim_above(&self, state: &mut State, arena: usize, pages: usize, align: usize) -> Option<(usize, Fit)> {
         let runs = &mut state.runs[arena];
         let fit = runs.above(pages, align);
-        if !self.arenas[arena].commit(self.source, fit.end) {
+        if !self.arenas[arena].commit(self.source, fit.end, self.wants_huge(Thp::On)) {
             return None;
         }
         runs.claim(&fit);

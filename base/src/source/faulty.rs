@@ -140,6 +140,11 @@ unsafe impl PageSource for FaultySource {
         !self.fails(Call::Purge) && unsafe { OsSource.purge(at, len) }
     }
 
+    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { OsSource.advise_huge(at, len) }
+    }
+
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
         if self.fails(Call::Remap) {
             return None;

@@ -38,6 +38,12 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// The bytes are committed or mapped, and their contents are dead.
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool;
 
+    /// Asks for huge pages behind committed or mapped bytes. Only a hint: nothing depends on it.
+    ///
+    /// # Safety
+    /// `at .. at + len` is committed or mapped.
+    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize);
+
     /// Changes the length of a mapping from [`Self::map`], moving it only if `may_move`; the contents move along, added bytes
     /// are zero.
     ///

@@ -1,6 +1,7 @@
 //! The operating system's own calls.
 
 use super::PageSource;
+use crate::config::HUGE_PAGE;
 use core::ptr::{NonNull, null_mut};
 
 /// Anonymous private memory from `mmap`.
@@ -41,6 +42,30 @@ fn mmap_aligned(len: usize, align: usize, prot: i32, flags: i32) -> Option<NonNu
     }
 }
 
+/// # Safety
+/// `at .. at + old` is a whole mapping; with `MREMAP_FIXED`, `to .. to + new` is the caller's to replace.
+#[cfg(target_os = "linux")]
+unsafe fn mremap(at: NonNull<u8>, old: usize, new: usize, flags: i32, to: *mut u8) -> Option<NonNull<u8>> {
+    // SAFETY: the caller's; without `MREMAP_FIXED` the last argument is not looked at.
+    let moved = unsafe { libc::mremap(at.as_ptr().cast(), old, new, flags, to) };
+    if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+}
+
+/// Moves a mapping to where huge pages can lie: huge pages move whole only from such a place to another.
+///
+/// # Safety
+/// `at .. at + old` is a whole mapping.
+#[cfg(target_os = "linux")]
+unsafe fn mremap_aligned(at: NonNull<u8>, old: usize, new: usize) -> Option<NonNull<u8>> {
+    if new < HUGE_PAGE {
+        return None;
+    }
+    let to = mmap_aligned(new, HUGE_PAGE, libc::PROT_NONE, NORESERVE)?;
+    // If this fails, the reservation may or may not be gone; it is left alone, as its place may be somebody else's by now.
+    // SAFETY: the caller's, and the reservation is ours to replace.
+    unsafe { mremap(at, old, new, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, to.as_ptr()) }
+}
+
 // SAFETY: the kernel hands out zeroed private mappings that overlap nothing.
 unsafe impl PageSource for OsSource {
     fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
@@ -65,11 +90,23 @@ unsafe impl PageSource for OsSource {
     }
 
     #[cfg(target_os = "linux")]
+    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: mapped by the caller's promise, and the advice changes no contents.
+        unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    unsafe fn advise_huge(&self, _at: NonNull<u8>, _len: usize) {}
+
+    #[cfg(target_os = "linux")]
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
-        let flags = if may_move { libc::MREMAP_MAYMOVE } else { 0 };
         // SAFETY: the caller's range is one whole mapping of ours.
-        let moved = unsafe { libc::mremap(at.as_ptr().cast(), old, new, flags) };
-        if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
+        unsafe {
+            match mremap(at, old, new, 0, null_mut()) {
+                None if may_move => mremap_aligned(at, old, new).or_else(|| mremap(at, old, new, libc::MREMAP_MAYMOVE, null_mut())),
+                resized => resized,
+            }
+        }
     }
 
     #[cfg(not(target_os = "linux"))]

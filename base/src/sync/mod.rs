@@ -30,7 +30,7 @@ pub use rank::Rank;
 mod backend {
     pub use loom::cell::UnsafeCell;
     pub use loom::hint::spin_loop;
-    pub use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    pub use loom::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
     // What the modelled sequences are made of.
     pub use loom::lazy_static::Lazy;
     pub use loom::sync::{Mutex, MutexGuard};
@@ -75,7 +75,7 @@ mod backend {
     pub use core::hint::spin_loop;
     #[cfg(not(feature = "count"))]
     pub use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
-    pub use core::sync::atomic::{Ordering, fence};
+    pub use core::sync::atomic::{AtomicU16, Ordering, fence};
 
     /// True where models run.
     pub const MODEL: bool = false;

@@ -34,6 +34,7 @@ const RECIPES: &str = "
 | wish | setting |
 |---|---|
 | the least memory | `decay_ms:100,stash_kb:32,depot_kb:64` |
+| fewer page faults and TLB misses in a large dense heap, whatever it costs in memory | `thp:on` |
 | a program that pauses, and should find its memory warm | `decay_ms:10000`, or `decay_ms:0` for never |
 | a bound on memory: null beyond it, and most programs end | `limit_mb:512` |
 | misuse found at once, in the call that is guilty | `check:on` (slow) |

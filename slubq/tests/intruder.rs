@@ -1,0 +1,93 @@
+//! While a slab is being punched, somebody takes every object that can be had: what he gets must stay as he writes it.
+
+use kmem_base::knobs::{Knob, Settings};
+use kmem_base::source::{OsSource, PageSource};
+use kmem_slubq::{Cache, Flags, Level, Slubq, Spec};
+use std::ptr::NonNull;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+const SIZE: usize = 1024;
+const OBJECTS: usize = 4096;
+
+/// A system that allocates before it gives memory back.
+#[derive(Debug)]
+struct Intruder {
+    victim: Mutex<Option<&'static Cache>>,
+    loot: Mutex<Vec<usize>>,
+}
+
+static SOURCE: Intruder = Intruder { victim: Mutex::new(None), loot: Mutex::new(Vec::new()) };
+static SLUBQ: Slubq = Slubq::new(&SOURCE);
+
+fn bytes(object: usize) -> &'static mut [u8] {
+    // SAFETY: an object of that size, which the intruder holds for good.
+    unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(object), SIZE) }
+}
+
+// SAFETY: forwards to `OsSource`.
+unsafe impl PageSource for Intruder {
+    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        OsSource.reserve(len, align)
+    }
+
+    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
+        // SAFETY: the caller's promise is `OsSource`'s.
+        unsafe { OsSource.commit(at, len) }
+    }
+
+    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        OsSource.map(len, align)
+    }
+
+    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
+        // No lock of the allocator's is held here.
+        let victim = self.victim.lock().unwrap().take();
+        if let Some(cache) = victim {
+            let taken: Vec<_> = (0..OBJECTS).map(|_| SLUBQ.alloc_object(cache).expose_provenance()).collect();
+            taken.iter().for_each(|&object| bytes(object).fill(0xCD));
+            *self.loot.lock().unwrap() = taken;
+        }
+        // SAFETY: as above.
+        unsafe { OsSource.purge(at, len) }
+    }
+
+    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { OsSource.advise_huge(at, len) }
+    }
+
+    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
+        // SAFETY: as above.
+        unsafe { OsSource.remap(at, old, new, may_move) }
+    }
+
+    unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { OsSource.unmap(at, len) }
+    }
+}
+
+#[test]
+fn what_is_taken_while_a_slab_is_punched_is_not_in_its_holes() {
+    assert!(SLUBQ.start(&Settings::new().with(Knob::ArenaMb, 64).with(Knob::DecayMs, 0)));
+    let cache = SLUBQ.create(&Spec::new("victim", SIZE, 8).with(Flags::NO_MERGE)).unwrap();
+    let objects: Vec<_> = (0..OBJECTS).map(|_| SLUBQ.alloc_object(cache)).collect();
+    let free = |object: &*mut u8| {
+        // SAFETY: allocated above, freed once.
+        unsafe { SLUBQ.free_object(cache, *object) };
+    };
+    objects.iter().enumerate().filter(|(at, _)| at % 16 != 0).for_each(|(_, object)| free(object));
+    SLUBQ.expire(cache, Level::Queues);
+    SLUBQ.decay();
+    // So that the next purge is one of a hole.
+    SLUBQ.pages().purge(true);
+    *SOURCE.victim.lock().unwrap() = Some(cache);
+    SLUBQ.decay();
+    assert!(cache.counters().punched.load(Ordering::Relaxed) > 0);
+    let loot = SOURCE.loot.lock().unwrap();
+    assert_eq!(loot.len(), OBJECTS, "the intruder was there");
+    let spoilt = loot.iter().filter(|object| bytes(**object).iter().any(|&byte| byte != 0xCD)).count();
+    assert_eq!(spoilt, 0, "objects in holes were handed out");
+    SLUBQ.check().unwrap();
+}
