@@ -58,7 +58,7 @@ impl Fault {
 #[inline(never)]
 pub fn die(fault: Fault, address: usize, place: &str) -> ! {
     let mut line = Line::new();
-    line.text("kmem: ").text(fault.message()).text(" 0x").hex(address).text(" (").text(place).text(")\n");
+    line.text("kmem: ").text(fault.message()).text(" 0x").hex(address).text(" (").text(place).text(")");
     line.write();
     // SAFETY: never returns, runs no destructors.
     unsafe { libc::abort() }
@@ -68,11 +68,11 @@ pub fn die(fault: Fault, address: usize, place: &str) -> ! {
 #[cold]
 pub fn warn(text: &str, detail: &str) {
     let mut line = Line::new();
-    line.text("kmem: ").text(text).text(detail).text("\n");
+    line.text("kmem: ").text(text).text(detail);
     line.write();
 }
 
-/// A line on the stack; what does not fit is cut.
+/// A line on the stack; what does not fit is cut, the line's end never.
 struct Line {
     bytes: [u8; 256],
     len: usize,
@@ -89,8 +89,8 @@ impl Line {
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
-            *place = byte;
+        if self.len < self.bytes.len() - 1 {
+            self.bytes[self.len] = byte;
             self.len += 1;
         }
     }
@@ -104,9 +104,33 @@ impl Line {
         self
     }
 
-    fn write(&self) {
+    /// The whole line, with its end.
+    fn end(&mut self) -> &[u8] {
+        // A place is kept for it.
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = b'\n';
+        }
+        self.bytes.get(..=self.len).unwrap_or_default()
+    }
+
+    fn write(&mut self) {
+        let line = self.end();
         // One write, so that lines of several threads do not mix. Nothing can be done if it fails.
-        // SAFETY: the buffer holds `len` initialised bytes.
-        unsafe { libc::write(2, self.bytes.as_ptr().cast(), self.len) };
+        // SAFETY: as many initialised bytes as it says.
+        unsafe { libc::write(2, line.as_ptr().cast(), line.len()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_too_long_is_cut_and_still_ends() {
+        let mut line = Line::new();
+        line.text(&"x".repeat(300)).hex(0xabc);
+        let whole = line.end();
+        assert_eq!((whole.len(), whole.last()), (256, Some(&b'\n')));
+        assert_eq!(Line::new().text("short ").hex(0x10f).end(), b"short 10f\n");
     }
 }
