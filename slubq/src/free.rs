@@ -25,6 +25,19 @@ impl Drop for Released<'_> {
     }
 }
 
+/// Objects of a bulk free that are still to go. They go to their slabs when this is dropped, also if a destructor unwinds.
+struct Rest<'a> {
+    slubq: &'a Slubq,
+    cache: &'a Cache,
+    objects: &'a [*mut u8],
+}
+
+impl Drop for Rest<'_> {
+    fn drop(&mut self) {
+        self.slubq.flush(self.cache, self.objects);
+    }
+}
+
 impl Slubq {
     /// Frees an object of `cache`.
     ///
@@ -213,17 +226,16 @@ impl Slubq {
     /// As [`Self::free_object`], for each.
     #[doc(alias = "kmem_cache_free_bulk")]
     pub unsafe fn free_bulk(&self, cache: &Cache, objects: &[*mut u8]) {
-        let mut rest = objects;
-        while let [object, others @ ..] = rest {
+        let mut rest = Rest { slubq: self, cache, objects };
+        while let [object, others @ ..] = rest.objects {
             if self.percpu.push(cache.slot(), *object) {
-                rest = others;
-            } else if rest.len() < self.percpu.lease(cache.slot()).shape().map_or(usize::MAX, |shape| shape.cap as usize) {
+                rest.objects = others;
+            } else if rest.objects.len() < self.percpu.lease(cache.slot()).shape().map_or(usize::MAX, |shape| shape.cap as usize) {
+                rest.objects = others;
                 self.free_to(cache, *object);
-                rest = others;
             } else {
                 // More than a sheaf: what it would displace would go to the slabs, so these do.
-                self.must_live(cache, object.addr());
-                return self.flush(cache, rest);
+                return self.must_live(cache, object.addr());
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Memory coming back: shrink, expire, decay. Theory 6.5.
 
 use crate::cache::{Cache, Tunable};
-use crate::shard::unlist_if_empty;
+use crate::shard::{list, unlist_if_empty};
 use crate::slab::Slab;
 use crate::slubq::Slubq;
 use kmem_base::clock::now_ms;
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knob;
-use kmem_base::pages::PageList;
+use kmem_base::pages::{Page, PageList};
 use kmem_base::percpu::{Idle, Shape};
 use kmem_base::sync::{AtomicU32, Ordering};
 
@@ -28,6 +28,30 @@ struct Pass<'a>(&'a AtomicU32);
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
+    }
+}
+
+/// Empty slabs on their way out. If a destructor unwinds, those that it leaves are listed again.
+struct Leaving<'a> {
+    cache: &'a Cache,
+    slabs: PageList,
+}
+
+impl Leaving<'_> {
+    fn next(&mut self) -> Option<&'static Page> {
+        let page = self.slabs.first()?;
+        // SAFETY: it is on this list, which nobody else knows.
+        unsafe { self.slabs.remove(page) };
+        Some(page)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        while let Some(page) = self.next() {
+            // SAFETY: it starts a slab of this cache, which is on no list.
+            drop(list(self.cache.shards, &unsafe { Slab::new(page, &self.cache.geometry) }));
+        }
     }
 }
 
@@ -154,7 +178,7 @@ impl Slubq {
     /// Releases entirely free slabs of each shard until it has no more than `keep` partial ones.
     pub(crate) fn release_empty(&self, cache: &Cache, keep: u32) {
         for shard in cache.shards {
-            let mut empty = PageList::new();
+            let mut leaving = Leaving { cache, slabs: PageList::new() };
             let mut list = shard.lock();
             let mut next = list.first();
             while let Some(page) = next.filter(|_| list.len() > keep) {
@@ -164,14 +188,12 @@ impl Slubq {
                 let slab = unsafe { Slab::new(page, &cache.geometry) };
                 if unlist_if_empty(&mut list, &slab) {
                     // SAFETY: on no list now, and ours.
-                    unsafe { empty.push(page) };
+                    unsafe { leaving.slabs.push(page) };
                 }
             }
             drop(list);
             // Destructors run here, where no lock is held.
-            while let Some(page) = empty.first() {
-                // SAFETY: it is on this list, which nobody else knows.
-                unsafe { empty.remove(page) };
+            while let Some(page) = leaving.next() {
                 self.release(cache, page);
             }
         }

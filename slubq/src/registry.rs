@@ -107,6 +107,23 @@ impl core::fmt::Display for TuneError {
 
 impl core::error::Error for TuneError {}
 
+/// A cache whose last user is destroying it. Unless that is forgotten the cache is live again, with that user: objects are in use, or a
+/// destructor unwinds.
+struct Dying<'a> {
+    slubq: &'a Slubq,
+    cache: &'a Cache,
+}
+
+impl Drop for Dying<'_> {
+    fn drop(&mut self) {
+        let (slubq, cache) = (self.slubq, self.cache);
+        let _registry = slubq.registry.lock();
+        cache.users.store(1, Ordering::Relaxed);
+        cache.life.store(Life::Live as u32, Ordering::Release);
+        slubq.reshape(cache, cache.tunables.get(Tunable::CpuQueueSize));
+    }
+}
+
 impl Slubq {
     /// Creates a cache. Unless it has a constructor or a flag forbids it, it shares the slabs of an equal one, a general cache included.
     ///
@@ -236,17 +253,15 @@ impl Slubq {
         if cache.slot().index() < CLASSES || !self.leave(cache) {
             return Ok(());
         }
+        let dying = Dying { slubq: self, cache };
         // Without queues from here on, so that every object comes back to its slab.
         let drained = self.reshape(cache, 0);
         self.release_empty(cache, 0);
         let live = if drained { self.settled_objects(cache) } else { cache.geometry.objects as usize };
         if live > 0 {
-            let _registry = self.registry.lock();
-            cache.users.store(1, Ordering::Relaxed);
-            cache.life.store(Life::Live as u32, Ordering::Release);
-            self.reshape(cache, cache.tunables.get(Tunable::CpuQueueSize));
             return Err(Busy { live });
         }
+        core::mem::forget(dying);
         let mut registry = self.registry.lock();
         cache.life.store(Life::Dead as u32, Ordering::Release);
         // Not while somebody drains what was this cache's slot.
