@@ -136,6 +136,7 @@ impl Adapter {
     fn turn(&self, otherwise: Level) {
         let turn = self.turns.lock().expect("one thread").next().unwrap_or(Turn::Trim(otherwise));
         let heap = Heap::get();
+        decode::trace(&turn);
         match turn {
             Turn::Trim(level) => _ = heap.trim(level),
             Turn::Decay => _ = heap.decay(),
@@ -185,6 +186,12 @@ impl Subject for Adapter {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller's.
         unsafe { self.kmem.realloc(block, layout, new_size) }
+    }
+    /// The largest sizes take their time without adding much.
+    fn layout(&self, requested: Layout) -> Layout {
+        let size = requested.size();
+        let size = if size > 256 << 10 { size / 4 } else { size };
+        Layout::from_size_align(size, requested.align()).expect("smaller than one that was valid")
     }
     fn trim(&self) {
         self.turn(Level::Slabs);

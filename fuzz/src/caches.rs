@@ -19,7 +19,7 @@ use std::ptr;
 /// Caches at a time.
 const CACHES: usize = 8;
 /// Bytes of objects held at a time.
-const MOST: usize = 32 << 20;
+const MOST: usize = 6 << 20;
 
 struct Caches {
     world: World<Slubq>,
@@ -48,6 +48,7 @@ impl Caches {
         let mut settings = Settings::new().with(Knob::ArenaMb, 64);
         for _ in 0..count {
             let (knob, value) = decode::knob(u)?;
+            decode::trace(&(knob, value));
             settings = settings.with(knob, value);
         }
         let world = World::new(Slubq::new);
@@ -57,6 +58,7 @@ impl Caches {
     }
 
     fn step(&mut self, op: Op) {
+        decode::trace(&op);
         let slubq = self.world.it;
         match op {
             Op::Create(at, shape) => self.create(at, shape),
@@ -125,14 +127,14 @@ impl Caches {
         if shared || handle.is_general() {
             handle.clear(self.world.it, &mut self.shadow);
         }
-        handle.light(false, 0);
         // SAFETY: the handle is a user of the cache, and is dropped if this succeeds.
-        match unsafe { self.world.it.destroy(handle.cache) } {
-            Ok(()) => {
+        match guarded(|| unsafe { self.world.it.destroy(handle.cache) }) {
+            None => self.handles[at] = Some(handle),
+            Some(Ok(())) => {
                 assert_eq!(handle.live(), 0, "a cache in use was destroyed");
                 handle.gone(shared);
             }
-            Err(busy) => {
+            Some(Err(busy)) => {
                 assert_eq!(busy.live, handle.live());
                 assert!(busy.live > 0);
                 self.handles[at] = Some(handle);
@@ -162,7 +164,7 @@ impl Caches {
     }
 
     fn reserve(&mut self, handle: &mut Handle, count: u16) {
-        let room = (MOST / 4 / handle.layout.size()).min(5000);
+        let room = (MOST / 2 / handle.layout.size()).min(5000);
         let count = u32::from(count);
         if count as usize > room && count <= 5000 {
             return;
@@ -214,7 +216,8 @@ impl Caches {
             self.with(at, |caches, handle| handle.clear(caches.world.it, &mut caches.shadow));
         }
         self.check();
-        (0..CACHES as u8).for_each(|at| self.destroy(at));
+        // Once more for those whose destructor unwinds.
+        (0..2 * CACHES as u8).for_each(|at| self.destroy(at));
         assert!(self.handles.iter().all(Option::is_none));
         self.world.it.trim(Level::Queues);
         let retained = self.world.it.retained();

@@ -3,6 +3,7 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use kmem_base::knobs::Knob;
 use kmem_base::source::{Call, Plan};
+use std::sync::LazyLock;
 
 /// A size of at least 1, spread over the powers of two up to `1 << most`.
 pub(crate) fn size(u: &mut Unstructured<'_>, most: u8) -> Result<usize> {
@@ -46,4 +47,12 @@ pub(crate) fn knob(u: &mut Unstructured<'_>) -> Result<(Knob, u64)> {
         Knob::LimitMb => [0, 1, 4, 16, 64, 1 << 30][n as usize % 6],
     };
     Ok((knob, value))
+}
+
+/// Prints an operation before it is carried out if `KMEM_TEST_TRACE` is in the environment, as the testkit does.
+pub(crate) fn trace(op: &dyn std::fmt::Debug) {
+    static WANTED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("KMEM_TEST_TRACE").is_some());
+    if *WANTED {
+        eprintln!("{op:?}");
+    }
 }

@@ -1,19 +1,21 @@
 //! The page supply by itself: runs, large and huge blocks, purging and decay, over a system that refuses.
 
-use crate::decode::{Failing, size};
+mod stamps;
+
+use crate::decode::{Failing, size, trace};
 use crate::world::World;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use kmem_base::config::{PAGE_SHIFT, PAGE_SIZE};
 use kmem_base::pages::{Grown, Kind, Page, Pages};
 use kmem_base::source::{Plan, os_page};
-use kmem_testkit::Shadow;
+use stamps::Stamps;
 use std::alloc::Layout;
 use std::ptr;
 
 /// Runs and blocks held at a time.
 const SLOTS: usize = 64;
 /// Bytes held at a time.
-const MOST: usize = 32 << 20;
+const MOST: usize = 64 << 20;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -42,9 +44,9 @@ impl<'a> Arbitrary<'a> for Op {
             }
             8..=12 => {
                 let shape = u.arbitrary::<u8>()?;
-                Op::AllocLarge { slot, size: size(u, 23)?, align: 1 << (shape % 23), zeroed: shape & 128 != 0 }
+                Op::AllocLarge { slot, size: size(u, 25)?, align: 1 << (shape % 23), zeroed: shape & 128 != 0 }
             }
-            13..=17 => Op::Resize { slot, size: size(u, 23)? },
+            13..=17 => Op::Resize { slot, size: size(u, 25)? },
             18..=23 => Op::Free { slot },
             24 => Op::Class { slot, class: u.arbitrary()? },
             25 => Op::Look { slot, at: u.arbitrary()? },
@@ -57,7 +59,7 @@ impl<'a> Arbitrary<'a> for Op {
     }
 }
 
-/// A run or a block, filled by the shadow.
+/// A run or a block, stamped.
 #[derive(Clone, Copy)]
 struct Held {
     /// Of a run; a block is known by its address.
@@ -74,7 +76,7 @@ impl Held {
 
 struct Supply {
     world: World<Pages>,
-    shadow: Shadow,
+    stamps: Stamps,
     held: [Option<Held>; SLOTS],
     /// True while the system may refuse.
     failing: bool,
@@ -96,10 +98,11 @@ impl Supply {
     fn new(arena: u8) -> Self {
         let world = World::new(|source| Pages::new(source));
         world.it.configure(4 << 20 << (arena % 9), 0, 8 << 20);
-        Self { world, shadow: Shadow::new(), held: [None; SLOTS], failing: false, limit: usize::MAX }
+        Self { world, stamps: Stamps::default(), held: [None; SLOTS], failing: false, limit: usize::MAX }
     }
 
     fn step(&mut self, op: Op) {
+        trace(&op);
         let pages = self.world.it;
         match op {
             Op::Alloc { slot, pages, align, kind, zeroed } => self.alloc(slot, pages, align, kind, zeroed),
@@ -133,7 +136,7 @@ impl Supply {
     /// Frees what is in the slot. False if another `size` bytes would be too much for a test.
     fn vacate(&mut self, slot: u8, size: usize) -> bool {
         self.free(slot);
-        self.shadow.live_bytes() + size <= MOST
+        self.stamps.bytes() + size <= MOST
     }
 
     /// Whether a request was answered as the limit and the system allow.
@@ -145,7 +148,7 @@ impl Supply {
 
     fn keep(&mut self, slot: u8, held: Held, zeroed: bool) {
         // SAFETY: it is what the supply returned for this layout.
-        unsafe { self.shadow.allocated(held.at, held.layout, zeroed) }.unwrap_or_else(|wrong| panic!("{wrong}"));
+        unsafe { self.stamps.add(held.at, held.layout.size(), held.layout.align(), zeroed) };
         *self.slot(slot) = Some(held);
     }
 
@@ -178,25 +181,23 @@ impl Supply {
 
     fn resize(&mut self, slot: u8, size: usize) {
         let Some(old) = *self.slot(slot) else { return };
-        if old.run.is_some() || self.shadow.live_bytes() + size > MOST {
+        if old.run.is_some() || self.stamps.bytes() + size > MOST {
             return;
         }
         let used = self.used();
-        // SAFETY: the block is live, of that layout, and filled; the shadow hears of each step.
+        // SAFETY: the block is live and of that layout.
         unsafe {
-            self.shadow.verify(old.at, old.layout).unwrap_or_else(|wrong| panic!("{wrong}"));
             match self.world.it.resize_large(old.at, old.layout.size(), size, old.layout.align()) {
-                Grown::Copy => self.shadow.verify(old.at, old.layout),
+                Grown::Copy => self.stamps.verify(old.at, old.layout.size()),
                 Grown::Done(at) => {
                     let layout = Layout::from_size_align(size, old.layout.align()).expect("valid");
                     let new = Held { run: None, at, layout };
                     let more = new.pages() > old.pages();
                     assert!(!more || used - old.pages() + new.pages() <= self.limit, "the limit was broken");
                     *self.slot(slot) = Some(new);
-                    self.shadow.reallocated(old.at, old.layout, at, size)
+                    self.stamps.resize(old.at, at, size, old.layout.align());
                 }
             }
-            .unwrap_or_else(|wrong| panic!("{wrong}"));
         }
     }
 
@@ -204,7 +205,7 @@ impl Supply {
         let Some(held) = self.slot(slot).take() else { return };
         // SAFETY: it is live, of that layout, and forgotten here.
         unsafe {
-            self.shadow.freeing(held.at, held.layout).unwrap_or_else(|wrong| panic!("{wrong}"));
+            self.stamps.remove(held.at, held.layout.size());
             match held.run {
                 Some(page) => self.world.it.free(page),
                 None => self.world.it.free_large(held.at, held.layout.size()),
@@ -249,8 +250,10 @@ impl Supply {
     }
 
     fn check(&self) {
-        // SAFETY: every block freed was announced.
-        unsafe { self.shadow.verify_all() }.unwrap_or_else(|wrong| panic!("{wrong}"));
+        for held in self.held.iter().flatten() {
+            // SAFETY: it is live.
+            unsafe { self.stamps.verify(held.at, held.layout.size()) };
+        }
         assert!(self.world.it.check(), "an invariant is broken");
         assert_eq!(self.world.it.stats().used >> PAGE_SHIFT, self.used());
     }
