@@ -156,7 +156,7 @@ impl Caches {
     }
 
     fn alloc_bulk(&mut self, handle: &mut Handle, count: u16) {
-        let count = usize::from(count).min((MOST - self.shadow.live_bytes()) / handle.layout.size());
+        let count = usize::from(count).min(MOST.saturating_sub(self.shadow.live_bytes()) / handle.layout.size());
         let mut out = vec![ptr::null_mut(); count];
         let Some(done) = guarded(|| self.world.it.alloc_bulk(handle.cache, &mut out)) else { return };
         assert!(done == count || self.may_fail(), "refused without need");
