@@ -60,7 +60,9 @@ fn number(text: &str) -> Option<u128> {
         "g" => 1 << 30,
         _ => 1,
     };
-    let value = digits.chars().try_fold(0_u128, |value, digit| Some(value.saturating_mul(10) + u128::from(digit.to_digit(10)?)))?;
+    let value = digits
+        .chars()
+        .try_fold(0_u128, |value, digit| Some(value.saturating_mul(10).saturating_add(u128::from(digit.to_digit(10)?))))?;
     Some(value.saturating_mul(unit))
 }
 
