@@ -102,7 +102,7 @@ struct Adapter {
 /// Carries out the operations that `data` stands for.
 pub fn run(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let Ok((knobs, turns)) = decoded(&mut u) else { return };
+    let (Ok(knobs), Ok(turns)) = (list(&mut u, 5, decode::knob), list(&mut u, 15, turn)) else { return };
     let ops: Vec<Op> = std::iter::from_fn(|| if u.is_empty() { None } else { u.arbitrary().ok() }).collect();
     let world = World::new(Slubq::new);
     HEAP.store((&raw const *world.it).cast_mut(), Ordering::Relaxed);
@@ -116,10 +116,9 @@ pub fn run(data: &[u8]) {
     HEAP.store(null::<Slubq>().cast_mut(), Ordering::Relaxed);
 }
 
-fn decoded(u: &mut Unstructured<'_>) -> Result<(Vec<(Knob, u64)>, Vec<Turn>)> {
-    let knobs = (0..u.arbitrary::<u8>()? % 6).map(|_| decode::knob(u)).collect::<Result<_>>()?;
-    let turns = (0..u.arbitrary::<u8>()? % 16).map(|_| turn(u)).collect::<Result<_>>()?;
-    Ok((knobs, turns))
+/// As many as the first byte says, of at most `most`.
+fn list<T>(u: &mut Unstructured<'_>, most: u8, one: fn(&mut Unstructured<'_>) -> Result<T>) -> Result<Vec<T>> {
+    (0..u.arbitrary::<u8>()? % (most + 1)).map(|_| one(u)).collect()
 }
 
 /// All was freed: after a trim nothing but metadata is left.

@@ -96,7 +96,7 @@ pub fn run(data: &[u8]) {
 
 impl Supply {
     fn new(arena: u8) -> Self {
-        let world = World::new(|source| Pages::new(source));
+        let world = World::new(Pages::new);
         world.it.configure(4 << 20 << (arena % 9), 0, 8 << 20);
         Self { world, stamps: Stamps::default(), held: [None; SLOTS], failing: false, limit: usize::MAX }
     }
