@@ -28,6 +28,8 @@ fn show(when: &str) {
 
 fn main() {
     // 2. `KMEM_CONF` in the environment, when the program starts, has the last word over the `static`.
+    println!("KMEM_CONF is {:?}", std::env::var("KMEM_CONF").unwrap_or_default());
+    // Something has been allocated by now, if nothing was before `main`, so that everything is set up.
     let knobs = Slubq::get().knobs();
     println!("per-CPU queues: {:?}", Slubq::get().mode());
     println!("decay_ms is {}, stash_kb is {}", knobs.get(Knob::DecayMs), knobs.get(Knob::StashKb));
