@@ -9,7 +9,10 @@
 //! one. What a cache's sheaves look like may change only then.
 
 mod blocks;
+mod cpu;
 mod drain;
+#[cfg(any(test, feature = "testing"))]
+mod faked;
 mod locked;
 mod rseq;
 mod table;
@@ -17,8 +20,18 @@ mod word;
 
 pub use blocks::Blocks;
 pub use drain::Idle;
+#[cfg(any(test, feature = "testing"))]
+pub use faked::fake_cpus;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", any(test, feature = "testing")))]
+pub use rseq::MEMBARRIER;
 pub use table::{Place, Slot};
 pub use word::{Shape, Sheaf, Word};
+
+/// What says which CPU a thread is on: in tests, whoever wants to.
+#[cfg(not(any(test, feature = "testing")))]
+use cpu as whereabouts;
+#[cfg(any(test, feature = "testing"))]
+use faked as whereabouts;
 
 use crate::source::PageSource;
 use crate::sync::{Lock, Ordering, Rank};

@@ -1,7 +1,11 @@
 //! Restartable sequences: the platform's primitives behind one interface.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+mod command;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod detect;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", any(test, feature = "testing")))]
+mod faulty;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 mod membarrier;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")))]
@@ -10,6 +14,14 @@ mod primitives;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
 #[path = "x86_64.rs"]
 mod primitives;
+
+/// What issues the system call: in tests, something that can be told to fail.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(any(test, feature = "testing"))))]
+use command as caller;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", any(test, feature = "testing")))]
+use faulty as caller;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", any(test, feature = "testing")))]
+pub use faulty::MEMBARRIER;
 
 pub(super) use primitives::{pop, push, row, swap_if, unchain};
 
