@@ -18,7 +18,7 @@ fn threads() -> usize {
     5000 * times
 }
 
-/// Bytes that the heap has taken for anything but free pages without memory behind them.
+/// Bytes in use, or free but perhaps backed by memory.
 fn footprint(heap: &Heap) -> usize {
     let pages = heap.slubq.page_stats();
     pages.used + pages.retained
@@ -33,7 +33,7 @@ fn live_objects(heap: &Heap) -> usize {
 /// Each thread lives for a dozen operations, verifies and frees blocks of those before it, and leaves its own to the next.
 fn storm(settings: &Settings) {
     let heap = Heap::new(settings);
-    let mut footprints = Vec::new();
+    let mut sizes = Vec::new();
     for part in 0..PARTS {
         let lives = threads() / PARTS / CREW;
         let config = StressConfig {
@@ -49,12 +49,19 @@ fn storm(settings: &Settings) {
         let report = stress_or_panic(&heap, &config);
         assert!(report.passes > lives, "blocks changed hands");
         assert_eq!(live_objects(&heap), 0);
-        footprints.push(footprint(&heap));
+        sizes.push((footprint(&heap), heap.slubq.retained().metadata));
     }
-    println!("{footprints:?}");
+    // As much as a part needs, whatever the number of parts: a thread that left a cache line behind would show.
+    let (first, rest) = sizes.split_first().expect("parts");
+    for (at, (bytes, metadata)) in rest.iter().enumerate() {
+        assert!(*bytes <= first.0 + (2 << 20), "{bytes} after part {}: {sizes:?}", at + 1);
+        assert!(*metadata <= first.1 + (64 << 10), "metadata {metadata} after part {}: {sizes:?}", at + 1);
+    }
     heap.slubq.trim(Level::Queues);
     let retained = heap.slubq.retained();
-    println!("{retained:?} {:?}", heap.slubq.page_stats());
+    assert_eq!((retained.queues, retained.depots, retained.slabs, retained.pages), (0, 0, 0, 0));
+    assert!(heap.slubq.page_stats().used <= retained.metadata + (256 << 10), "only metadata is left");
+    println!("{sizes:?}");
 }
 
 #[test]
