@@ -146,3 +146,6 @@ impl Runs {
         clean_top && self.free.check(self.top)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
