@@ -87,13 +87,13 @@ impl Subject for Wandering<'_> {
 
 fn oracle_and_stress(subject: &dyn Subject, seed: u64) {
     for profile in [Profile::Small, Profile::Mixed] {
-        run_or_panic(subject, &ops(seed, 4000, profile));
+        run_or_panic(subject, &ops(seed, 1500, profile));
     }
-    run_or_panic(subject, &ops(seed, 200, Profile::Large));
+    run_or_panic(subject, &ops(seed, 60, Profile::Large));
     let config =
-        StressConfig { threads: 6, ops_per_thread: 5000, seed, pass_percent: 30, respawn: true, ..StressConfig::default() };
+        StressConfig { threads: 6, ops_per_thread: 2500, seed, pass_percent: 30, respawn: true, ..StressConfig::default() };
     stress_or_panic(subject, &config);
-    let config = StressConfig { threads: 4, ops_per_thread: 500, slots: 48, profile: Profile::Mixed, ..config };
+    let config = StressConfig { threads: 4, ops_per_thread: 250, slots: 48, profile: Profile::Mixed, ..config };
     stress_or_panic(subject, &config);
 }
 
@@ -252,8 +252,6 @@ fn memoryless() -> Heap {
 fn a_node_without_memory_is_served_from_the_others() {
     let heap = memoryless();
     let cache = private(&heap, 2048);
-    on_cpu(Some(EMPTY_NODE));
-    assert!(heap.slubq.alloc_object(cache).is_null() || heap.slubq.cache_info(cache).slabs > 0);
     on_cpu(Some(0));
     let mut objects = alloc_many(&heap, cache, 2000);
     free_all(&heap, cache, objects.drain(..1500));
