@@ -53,11 +53,9 @@ impl Geometry {
         let mut objects = bytes / size;
         let mut bits_at = 0;
         if objects > INLINE_OBJECTS as usize {
-            // 64 objects and the word for them take 64 * size + 8 bytes; the last, partial group is tried on top.
+            // 64 objects and the word for them take 64 * size + 8 bytes. Exact for a last, partial group too, since what is left beside
+            // the objects is a multiple of 8 bytes.
             objects = (bytes / 8) * 64 / ((size / 8) * 64 + 1);
-            while objects * size + objects.div_ceil(64) * 8 > bytes {
-                objects -= 1;
-            }
             bits_at = bytes - objects.div_ceil(64) * 8;
         }
         let line_shift = if size.trailing_zeros() < 6 { size.trailing_zeros() } else { 6 };
