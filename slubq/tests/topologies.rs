@@ -139,6 +139,25 @@ fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<Item = *mut u
     objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
 }
 
+/// Theory 2.6: the row picks the shard, the node the range of shards.
+#[test]
+fn a_new_slab_belongs_to_a_shard_of_its_node() {
+    for (nodes, per_node) in MACHINES {
+        let heap = Heap::new(&machine(nodes, per_node).with(Knob::PerCpu, 1));
+        for cpu in 0..nodes * per_node {
+            on_cpu(Some(cpu));
+            let cache = private(&heap, 4096);
+            let object = heap.slubq.alloc_object(cache);
+            let page = heap.slubq.pages().head_of(object.addr()).unwrap();
+            let home = u32::from(page.home.load(Ordering::Relaxed));
+            assert_eq!(home / per_node, cpu % nodes, "home {home} of CPU {cpu} on {nodes} x {per_node}");
+            free_all(&heap, cache, [object]);
+            heap.destroy(cache).unwrap();
+        }
+    }
+    on_cpu(None);
+}
+
 /// Theory 3.4: an object that comes back from another node goes to the shard of the CPU that made its slab, and is that CPU's next.
 #[test]
 fn a_slab_stays_at_home_whoever_frees_into_it() {
