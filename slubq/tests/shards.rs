@@ -127,6 +127,27 @@ fn empty_slabs_are_kept_as_long_as_there_are_few_partial_ones() {
     }
 }
 
+/// Theory 2.3: a slab without a free object is on no list.
+#[test]
+fn only_partial_slabs_are_listed() {
+    let heap = four_shards();
+    let cache = cache(&heap);
+    let mut objects = vec![std::ptr::null_mut(); 3 * SLAB];
+    // A word of bits at a time: whole slabs, straight from being made.
+    for part in objects.chunks_mut(SLAB) {
+        assert_eq!(heap.slubq.alloc_bulk(cache, part), SLAB);
+        assert_eq!(heap.slubq.cache_info(cache).partial, 0);
+    }
+    free_all(&heap, cache, [objects[0], objects[SLAB], objects[SLAB + 1]]);
+    let info = heap.slubq.cache_info(cache);
+    assert_eq!((info.partial, info.free, info.slabs), (2, 3, 3));
+    let again = alloc_many(&heap, cache, 3);
+    assert_eq!(heap.slubq.cache_info(cache).partial, 0);
+    free_all(&heap, cache, again.into_iter().chain(objects[1..SLAB].iter().copied()).chain(objects[SLAB + 2..].iter().copied()));
+    assert_eq!(heap.slubq.live_objects(cache), 0);
+    heap.destroy(cache).unwrap();
+}
+
 /// Theory 6.5: down to `min_partial` where a shard was touched since the last pass, all of them otherwise.
 #[test]
 fn decay_keeps_some_empty_slabs_of_a_cache_in_use() {
