@@ -129,6 +129,8 @@ mod tests {
             assert!(need(geometry.objects as usize + 1, size) > geometry.bytes(), "one more would fit: {size}");
             assert_eq!(geometry.has_summary(), geometry.objects as usize > 64 * INLINE_WORDS);
             assert_eq!(geometry.words() as usize, (geometry.objects as usize).div_ceil(64));
+            let bits_end = geometry.bits_at as usize + geometry.words() as usize * 8;
+            assert!(!geometry.has_summary() || bits_end == geometry.bytes(), "the bits are the slab's end");
             let good = |pages: usize| {
                 let bytes = pages * PAGE_SIZE;
                 bytes / size >= 8 && bytes % size <= bytes / 8
