@@ -72,6 +72,31 @@ fn sheaves_go_where_theory_3_says() {
     assert!(read(&counters.free_slab_pages) >= empty as u64);
 }
 
+/// Theory 2.4: without a stash or depot, main and spare sheaf take all that fits in them before anything goes to the slabs.
+#[test]
+fn nothing_goes_to_the_slabs_while_main_or_spare_has_room() {
+    on_cpu(Some(0));
+    let none = Settings::new().with(Knob::StashKb, 0).with(Knob::DepotKb, 0).with(Knob::DecayMs, 0);
+    let heap = Heap::new(&none.with(Knob::PerCpu, 1).with(Knob::ArenaMb, 64).with(Knob::Cpus, 2));
+    let cache = cache(&heap);
+    let mut held = alloc_many(&heap, cache, cache.geometry().objects as usize);
+    let mut queued = heap.slubq.cache_info(cache).queued;
+    assert_eq!(queued, 0);
+    // Frees and allocations in turn. Main and spare then hold: 127 and 127, 62 and 0, 64 and 64, 127 and 64, 65 and 127.
+    for step in [254, -192, 66, 63, 1, 62, -254, 254] {
+        if step > 0 {
+            free_all(&heap, cache, held.drain(..step as usize));
+        } else {
+            held.extend(alloc_many(&heap, cache, -step as usize));
+        }
+        queued = queued.checked_add_signed(step).expect("as many as there were");
+        assert_eq!(heap.slubq.cache_info(cache).queued, queued, "after {step}");
+        assert_eq!((read(&cache.counters().free_slab), read(&cache.counters().free_direct)), (0, 0), "after {step}");
+    }
+    heap.slubq.check().unwrap();
+    free_all(&heap, cache, held);
+}
+
 #[test]
 fn each_level_gives_up_what_it_says() {
     let heap = exact();
