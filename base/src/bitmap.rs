@@ -177,11 +177,50 @@ mod tests {
             plain[from..to].fill(value);
             assert!(map.check(PLACES));
             let at = (seed >> 40) as usize % PLACES;
-            assert_eq!(map.next_set(at, PLACES), (at..PLACES).find(|&i| plain[i]));
-            assert_eq!(map.next_clear(at, PLACES), (at..PLACES).find(|&i| !plain[i]).unwrap_or(PLACES));
+            for upto in [PLACES, at, (at + (seed >> 44) as usize % 200).min(PLACES)] {
+                assert_eq!(map.next_set(at, upto), (at..upto).find(|&i| plain[i]));
+                assert_eq!(map.next_clear(at, upto), (at..upto).find(|&i| !plain[i]).unwrap_or(upto));
+            }
             let start = (0..at).rev().find(|&i| !plain[i]).map_or(0, |i| i + 1);
             assert_eq!(map.run_start(at), start);
             assert_eq!(map.count(from, PLACES), plain[from..].iter().filter(|&&set| set).count());
+        }
+    }
+
+    #[test]
+    fn no_word_beyond_the_range_is_read() {
+        for (from, to) in [(0_usize, 0_usize), (0, 1), (0, 64), (5, 64), (63, 64), (64, 128), (100, 300), (128, 128), (130, 100)] {
+            let last = to.div_ceil(64);
+            let read = |index: usize| {
+                assert!((from / 64..last).contains(&index), "word {index} for {from}..{to}");
+                0
+            };
+            assert_eq!(next_in(from, to, read), None);
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_range_are_its_places_once_each() {
+        for (from, to) in [(0, 0), (0, 1), (0, 64), (63, 65), (64, 128), (5, 200), (127, 129), (7, 7)] {
+            let mut places = Vec::new();
+            each_word(from, to, |word, mask| places.extend((0..64).filter(|bit| mask >> bit & 1 == 1).map(|bit| word * 64 + bit)));
+            assert_eq!(places, (from..to).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_summary_that_disagrees_is_noticed() {
+        let (words, summary) = memory();
+        // SAFETY: as above.
+        let map = unsafe { Bitmap2::new(words.as_ptr(), summary.as_ptr()) };
+        for place in [0, 63, 64, 64 * 64 - 1, 64 * 64, PLACES - 1] {
+            words[place / 64].store(1 << (place % 64), Ordering::Relaxed);
+            assert!(!map.check(PLACES) && map.check(place / 64 * 64), "a set bit that no summary shows");
+            map.clear(place, place + 1);
+            summary[place / 4096].store(1 << (place / 64 % 64), Ordering::Relaxed);
+            assert!(!map.check(PLACES), "a summary of nothing");
+            map.clear(place, place + 1);
+            assert!(map.check(PLACES));
         }
     }
 }

@@ -116,6 +116,7 @@ mod tests {
             let align = 1 << shift;
             for size in 1..=MAX_SMALL {
                 let rounded = round_to_align(Layout::from_size_align(size, align).unwrap());
+                assert_eq!(rounded, if align > 8 { size.next_multiple_of(align) } else { size });
                 if rounded <= MAX_SMALL {
                     assert_eq!(Class::of(rounded).size() % align, 0, "{size} aligned to {align}");
                 }

@@ -123,7 +123,34 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
+    use std::format;
+    use std::string::String;
+
+    fn written(line: &Line) -> &str {
+        core::str::from_utf8(&line.bytes[..line.len]).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_written_as_rust_does() {
+        let mut seed = 1_usize;
+        for round in 0..500 {
+            let value = [0, 1, 9, 10, 15, 16, 255, 256, usize::MAX].get(round).copied().unwrap_or(seed >> (round % 64));
+            let mut line = Line::new();
+            line.text("<").hex(value).text(">");
+            assert_eq!(written(&line), format!("<{value:x}>"));
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut() {
+        let long: String = (0..300_u32).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+        let mut line = Line::new();
+        line.text(&long[..250]).text(&long[250..]).hex(17);
+        assert_eq!(written(&line), &long[..255]);
+    }
 
     #[test]
     fn a_line_too_long_is_cut_and_still_ends() {
@@ -132,5 +159,13 @@ mod tests {
         let whole = line.end();
         assert_eq!((whole.len(), whole.last()), (256, Some(&b'\n')));
         assert_eq!(Line::new().text("short ").hex(0x10f).end(), b"short 10f\n");
+    }
+
+    #[test]
+    fn every_fault_has_a_message_of_its_own() {
+        for (at, fault) in Fault::ALL.into_iter().enumerate() {
+            assert!(fault.message().len() > 10);
+            assert!(Fault::ALL[..at].iter().all(|other| other.message() != fault.message()));
+        }
     }
 }

@@ -298,6 +298,33 @@ mod tests {
     }
 
     #[test]
+    fn every_knob_takes_its_range_and_nothing_else() {
+        for knob in Knob::ALL {
+            let (least, most) = match knob.row().accepts {
+                Accepts::Number(least, most) => (least, most),
+                Accepts::Word(words) => (0, words.len() as u64 - 1),
+            };
+            assert!(knob.accepts(least) && knob.accepts(most) && !knob.accepts(most + 1), "{knob:?}");
+            assert!(least == 0 || !knob.accepts(least - 1), "{knob:?}");
+            assert_eq!(Settings::new().with(knob, most).0[knob as usize], most);
+            let knobs = Knobs::new();
+            knobs.start(&Settings::default());
+            assert_eq!((knobs.get(knob), knobs.on(knob)), (knob.row().default, knob.row().default != 0));
+            assert_eq!(knobs.set(knob, most), if knob.row().when == When::Any { Ok(()) } else { Err(Refusal::TooLate) });
+        }
+        let messages = [Refusal::Unknown, Refusal::Value, Refusal::TooLate].map(Refusal::message);
+        assert!(messages.iter().all(|message| message.ends_with(": ")));
+        assert!(messages[0] != messages[1] && messages[1] != messages[2]);
+    }
+
+    #[test]
+    fn numbers_have_suffixes() {
+        for (text, value) in [("0", 0), ("7", 7), ("3k", 3 << 10), ("2m", 2 << 20), ("1g", 1 << 30)] {
+            assert_eq!((number(text), Knob::LimitMb.parse(text)), (Some(value), Ok(value)));
+        }
+    }
+
+    #[test]
     fn knobs_of_boot_are_fixed_afterwards() {
         let knobs = Knobs::new();
         knobs.start(&Settings::new().with(Knob::DecayMs, 7));

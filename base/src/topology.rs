@@ -99,6 +99,35 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_kept_within_the_table() {
+        assert_eq!(highest(b"0-4095"), MAX_CPUS - 1);
+        assert_eq!(highest(b"0-9999999999999"), MAX_CPUS - 1);
+    }
+
+    /// Where the system keeps such files, they are what is read.
+    #[test]
+    fn this_machine_is_what_the_system_says() {
+        extern crate std;
+        let last = |path: &str| {
+            let text = std::fs::read_to_string(path).ok()?;
+            text.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok()
+        };
+        let topology = Topology::detect();
+        assert!(!topology.fake);
+        if let Some(cpu) = last("/sys/devices/system/cpu/possible") {
+            assert_eq!(topology.cpus, cpu + 1);
+        }
+        if let Some(node) = last("/sys/devices/system/node/possible") {
+            assert_eq!(topology.nodes, node + 1);
+        }
+        assert_eq!(count(c"/nonexistent/file"), None);
+        assert!(topology.node(0) < topology.nodes && topology.node(77) < topology.nodes);
+        // Asked of the system, not dealt out by row; on a machine with one node that is node 0.
+        let several = Topology { nodes: topology.nodes.max(2), ..topology };
+        assert!(several.node(1) < topology.nodes);
+    }
+
+    #[test]
     fn fake_nodes_are_dealt_out_by_row() {
         let topology = Topology { nodes: 4, cpus: 16, fake: true };
         assert_eq!((0..6).map(|row| topology.node(row)).sum::<u32>(), 1 + 2 + 3 + 1);

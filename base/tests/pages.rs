@@ -4,7 +4,7 @@
 
 use kmem_base::config::{HUGE_PAGE, PAGE_SIZE};
 use kmem_base::pages::{Grown, Kind, Pages, Run, Thp};
-use kmem_base::source::{Call, FaultySource, Plan};
+use kmem_base::source::{Call, FaultySource, Plan, os_page};
 use kmem_testkit::SplitMix64;
 
 fn supply() -> (&'static Pages, &'static FaultySource) {
@@ -209,6 +209,12 @@ fn a_huge_block_grows_without_being_copied() {
     // SAFETY: the block is live, and its size what it was last changed to.
     unsafe {
         block.add((9 << 20) - 1).write(5);
+        let other = pages.alloc_large((8 << 20) + 1, 8, false);
+        assert_eq!(pages.large_len(block), Some(9 << 20));
+        assert_eq!(pages.large_len(other), Some(((8 << 20) + 1_usize).next_multiple_of(os_page())));
+        assert_eq!(pages.large_len(block.add(1)), None);
+        assert!(pages.check(), "with two huge blocks in the table");
+        pages.free_large(other, (8 << 20) + 1);
         let Grown::Done(grown) = pages.resize_large(block, 9 << 20, 40 << 20, 8) else { panic!("copied") };
         assert!(block.addr().is_multiple_of(HUGE_PAGE) && grown.addr().is_multiple_of(HUGE_PAGE), "huge pages move whole");
         assert_eq!((grown.add((9 << 20) - 1).read(), grown.add((40 << 20) - 1).read()), (5, 0));

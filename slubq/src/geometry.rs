@@ -53,11 +53,9 @@ impl Geometry {
         let mut objects = bytes / size;
         let mut bits_at = 0;
         if objects > INLINE_OBJECTS as usize {
-            // 64 objects and the word for them take 64 * size + 8 bytes; the last, partial group is tried on top.
+            // 64 objects and the word for them take 64 * size + 8 bytes. Exact for a last, partial group too, since what is left beside
+            // the objects is a multiple of 8 bytes.
             objects = (bytes / 8) * 64 / ((size / 8) * 64 + 1);
-            while objects * size + objects.div_ceil(64) * 8 > bytes {
-                objects -= 1;
-            }
             bits_at = bytes - objects.div_ceil(64) * 8;
         }
         let line_shift = if size.trailing_zeros() < 6 { size.trailing_zeros() } else { 6 };
@@ -118,7 +116,33 @@ mod tests {
             assert!(geometry.objects as usize >= MIN_OBJECTS);
             assert!((geometry.bytes() - objects) * WASTE <= geometry.bytes() + 8 * WASTE, "{size}");
             assert!(!geometry.has_summary() || geometry.words() <= 128);
-            assert!((geometry.line as usize * size).is_multiple_of(64));
+            let lines = (1..=64).find(|objects| (objects * size).is_multiple_of(64));
+            assert_eq!(Some(geometry.line as usize), lines, "{size}");
+        }
+    }
+
+    /// Bytes that `objects` of `size` and their bits take in a slab.
+    fn need(objects: usize, size: usize) -> usize {
+        let bits = if objects > 64 * INLINE_WORDS { objects.div_ceil(64) * 8 } else { 0 };
+        objects * size + bits
+    }
+
+    #[test]
+    fn a_slab_is_as_small_as_it_can_be_and_has_as_many_objects_as_fit() {
+        for size in (8..=Geometry::MAX_SIZE).step_by(8) {
+            let geometry = Geometry::new(size);
+            assert!(need(geometry.objects as usize, size) <= geometry.bytes());
+            assert!(need(geometry.objects as usize + 1, size) > geometry.bytes(), "one more would fit: {size}");
+            assert_eq!(geometry.has_summary(), geometry.objects as usize > 64 * INLINE_WORDS);
+            assert_eq!(geometry.words() as usize, (geometry.objects as usize).div_ceil(64));
+            let bits_end = geometry.bits_at as usize + geometry.words() as usize * 8;
+            assert!(!geometry.has_summary() || bits_end == geometry.bytes(), "the bits are the slab's end");
+            let good = |pages: usize| {
+                let bytes = pages * PAGE_SIZE;
+                bytes / size >= 8 && bytes % size <= bytes / 8
+            };
+            let pages = (1..=32).find(|pages| good(*pages)).unwrap_or(32);
+            assert_eq!(geometry.pages as usize, pages, "{size}");
         }
     }
 

@@ -356,3 +356,44 @@ impl<'a> Slab<'a> {
                 || words.into_iter().all(|index| summary(index) || self.word(index).load(Ordering::Relaxed) == 0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_says_what_was_put_into_it() {
+        for free in [0, 1, 7, 8065] {
+            let state = State::unlisted(free);
+            assert_eq!((state.free(), state.is_listed()), (free as i32, false));
+            assert_eq!((state.listed().free(), state.listed().is_listed()), (free as i32, true));
+            assert_eq!(state.listed().listed(), state.listed());
+            for taken in [0, 1, 9] {
+                assert_eq!((state.take(taken).free(), state.listed().take(taken).is_listed()), (free as i32 - taken as i32, true));
+            }
+        }
+    }
+
+    /// Theory 3.5: one actor for each transition, whatever a take that was ahead has left.
+    #[test]
+    fn a_put_lists_or_reconsiders_exactly_at_its_transition() {
+        const OBJECTS: i32 = 10;
+        for before in -4..=OBJECTS {
+            for count in 1..=OBJECTS - before {
+                let (after, count) = (before + count, count as u32);
+                let state = if before < 0 { State::unlisted(0).take(-before as u32) } else { State::unlisted(before as u32) };
+                let (new, duty) = state.put(count, OBJECTS as u32);
+                assert_eq!((new.free(), new.is_listed()), (after, false));
+                assert_eq!(duty, if before <= 0 && after > 0 { Duty::List } else { Duty::None }, "{before} to {after}");
+                let (new, duty) = state.listed().put(count, OBJECTS as u32);
+                assert_eq!((new.free(), new.is_listed()), (after, true));
+                let all = after == OBJECTS;
+                assert_eq!(duty, if all { Duty::Reconsider } else { Duty::None }, "{before} to {after}, listed");
+                assert_eq!(new.0 & State::MARKED != 0, all);
+                let marked = State(state.listed().0 | State::MARKED);
+                let (new, duty) = marked.put(count, OBJECTS as u32);
+                assert_eq!((new.free(), new.0 & State::MARKED != 0, duty), (after, true, Duty::None), "somebody else looks");
+            }
+        }
+    }
+}

@@ -131,8 +131,11 @@ fn a_constructor_that_unwinds_late_loses_nothing_either() {
     let mut bulk = vec![std::ptr::null_mut(); 100];
     // SAFETY: allocated above.
     objects.drain(..50).for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+    // Back in their slab, where a bulk request finds them before it needs another slab.
+    heap.slubq.shrink(cache);
     let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| heap.slubq.alloc_bulk(cache, &mut bulk)));
     assert!(unwound.is_err());
+    assert_eq!(heap.slubq.live_objects(cache), 14, "what it had got went back");
     // SAFETY: allocated above.
     objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
     heap.slubq.check().unwrap();
@@ -401,6 +404,7 @@ fn slow_paths_happen_once_per_batch() {
         // SAFETY: allocated above.
         unsafe { heap.slubq.free_object(cache, object) };
     }
+    let counters = cache.counters();
     let slow = counters.free_slowpath.load(Ordering::Relaxed);
     assert!(slow <= 12_700 / 127 + 8, "{slow} slow paths");
     let mut names = 0;

@@ -5,7 +5,7 @@ mod common;
 use common::{Heap, configurations};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::source::{Call, Plan};
-use kmem_slubq::{Flags, Spec};
+use kmem_slubq::{Flags, Level, Spec};
 use kmem_testkit::{Op, Profile, StressConfig, ops, run_or_panic, stress_or_panic};
 
 /// Small arenas and huge blocks from 128 KiB on: many calls to the system.
@@ -30,6 +30,17 @@ fn heap_with(plan: Plan) -> Heap {
     heap
 }
 
+/// What holds once memory is back, whatever failed before: nothing was lost, and every request is granted.
+fn serves_again(heap: &Heap, list: &[Op]) {
+    heap.slubq.check().unwrap();
+    heap.source.plan(Plan::Never);
+    assert_eq!(run_or_panic(heap, list).nulls, 0, "memory is back, so are allocations");
+    heap.slubq.check().unwrap();
+    heap.slubq.trim(Level::Queues);
+    let retained = heap.slubq.retained();
+    assert_eq!((retained.queues, retained.depots, retained.slabs), (0, 0, 0));
+}
+
 #[test]
 fn each_call_failing_once_loses_nothing() {
     let list = demanding();
@@ -42,8 +53,8 @@ fn each_call_failing_once_loses_nothing() {
     for nth in 0..calls {
         let heap = heap_with(Plan::Nth(nth));
         run_or_panic(&heap, &list);
-        heap.source.plan(Plan::Never);
-        run_or_panic(&heap, &list);
+        assert!(heap.source.failures() == 1 || heap.source.calls() <= nth, "call {nth} failed, if there was one");
+        serves_again(&heap, &list);
     }
 }
 
@@ -52,9 +63,7 @@ fn calls_failing_for_good_leave_what_there_is() {
     for from in [0, 1, 2, 5, 9, 14, 25, 40] {
         let heap = heap_with(Plan::From(from));
         run_or_panic(&heap, &demanding());
-        heap.source.plan(Plan::Never);
-        let report = run_or_panic(&heap, &demanding());
-        assert_eq!(report.nulls, 0, "memory is back, so are allocations");
+        serves_again(&heap, &demanding());
     }
 }
 
@@ -63,6 +72,18 @@ fn one_kind_of_call_failing_is_survived() {
     for call in Call::ALL {
         let heap = heap_with(Plan::Kind(call));
         run_or_panic(&heap, &demanding());
+        assert!(heap.source.failures() > 0, "the run makes calls of every kind: {call:?}");
+        serves_again(&heap, &demanding());
+    }
+}
+
+#[test]
+fn calls_failing_at_random_are_survived() {
+    for (seed, one_in) in [(1, 2), (2, 3), (3, 5), (4, 10), (5, 30)] {
+        let heap = heap_with(Plan::Random { seed, one_in });
+        run_or_panic(&heap, &demanding());
+        assert!(heap.source.failures() > 0);
+        serves_again(&heap, &demanding());
     }
 }
 
@@ -76,6 +97,7 @@ fn random_failures_under_threads() {
             StressConfig { threads: 4, ops_per_thread: 1500, slots: 64, profile: Profile::Mixed, seed, ..StressConfig::default() };
         stress_or_panic(&heap, &config);
         assert!(heap.source.failures() > 0);
+        serves_again(&heap, &demanding());
     }
 }
 

@@ -17,6 +17,7 @@
 //!
 //! Under Miri, which cannot start processes, the calls return at once.
 
+use crate::cpu::pin;
 use std::env;
 use std::fmt::Write;
 use std::io;
@@ -56,6 +57,7 @@ pub struct Child {
     place: String,
     env: Vec<(String, Option<String>)>,
     address_space: Option<u64>,
+    cpu: Option<usize>,
     seconds: u32,
 }
 
@@ -63,7 +65,14 @@ impl Child {
     /// A child for the test of this full name, such as `module::test`.
     #[track_caller]
     pub fn new(test: &str) -> Self {
-        Self { test: test.to_owned(), place: Location::caller().to_string(), env: Vec::new(), address_space: None, seconds: 120 }
+        Self {
+            test: test.to_owned(),
+            place: Location::caller().to_string(),
+            env: Vec::new(),
+            address_space: None,
+            cpu: None,
+            seconds: 120,
+        }
     }
 
     /// Sets an environment variable.
@@ -81,6 +90,12 @@ impl Child {
     /// Limits the address space (RLIMIT_AS, as `ulimit -v`), in bytes.
     pub fn address_space(mut self, bytes: u64) -> Self {
         self.address_space = Some(bytes);
+        self
+    }
+
+    /// Starts the child on one CPU, which it may leave when it likes.
+    pub fn pinned(mut self, cpu: usize) -> Self {
+        self.cpu = Some(cpu);
         self
     }
 
@@ -148,9 +163,9 @@ impl Child {
                 None => command.env_remove(key),
             };
         }
-        let (address_space, seconds) = (self.address_space, self.seconds);
-        // SAFETY: between fork and exec `limit` only makes system calls.
-        unsafe { command.pre_exec(move || limit(address_space, seconds)) };
+        let (address_space, cpu, seconds) = (self.address_space, self.cpu, self.seconds);
+        // SAFETY: between fork and exec `limit` and `pin` only make system calls.
+        unsafe { command.pre_exec(move || cpu.map_or(Ok(()), |cpu| pin(&[cpu])).and_then(|()| limit(address_space, seconds))) };
         let output = command.output().expect("start of the test executable");
         if !has_line(&output, BEGIN) {
             fail(&format!("no call at {} in a test {:?}", self.place, self.test), &output);

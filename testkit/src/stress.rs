@@ -30,14 +30,24 @@ pub struct StressConfig {
     pub seed: u64,
     /// How many of 100 operations hand a block over to another thread.
     pub pass_percent: u8,
-    /// Whether threads die and are reborn several times, while others inherit
-    /// their blocks.
+    /// Whether threads die and are reborn, while others inherit their blocks.
     pub respawn: bool,
+    /// How many lives each of them then has.
+    pub lives: usize,
 }
 
 impl Default for StressConfig {
     fn default() -> Self {
-        Self { threads: 4, ops_per_thread: 50_000, slots: 256, profile: Profile::Small, seed: 1, pass_percent: 10, respawn: false }
+        Self {
+            threads: 4,
+            ops_per_thread: 50_000,
+            slots: 256,
+            profile: Profile::Small,
+            seed: 1,
+            pass_percent: 10,
+            respawn: false,
+            lives: 4,
+        }
     }
 }
 

@@ -15,9 +15,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
 use std::thread::{Scope, ScopedJoinHandle};
 
-/// Lives of a lane when threads are reborn.
-const LIVES: usize = 4;
-
 /// Blocks that may wait for a lane before others keep theirs.
 const MAIL_LIMIT: usize = 64;
 
@@ -46,7 +43,7 @@ pub(crate) fn spawn<'scope, 'env>(
 }
 
 fn lives(shared: &Shared<'_>) -> usize {
-    if shared.config.respawn { LIVES } else { 1 }
+    if shared.config.respawn { shared.config.lives.max(1) } else { 1 }
 }
 
 /// One life: works, reports, and turns a panic of the subject into a failure.
@@ -96,7 +93,7 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(shared: &'a Shared<'a>, lane: usize, life: usize) -> Self {
         let config = shared.config;
-        let mut rng = SplitMix64::new(config.seed ^ ((lane * LIVES + life) as u64) << 32);
+        let mut rng = SplitMix64::new(config.seed ^ ((lane * lives(shared) + life) as u64) << 32);
         let oracle = ShardOracle::new(&shared.shards, rng.next_u64());
         Self {
             shared,

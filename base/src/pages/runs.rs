@@ -163,3 +163,6 @@ impl Runs {
         clean_top && self.free.check(self.top)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

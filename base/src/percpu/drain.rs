@@ -54,7 +54,9 @@ impl PerCpu {
         let shape = Shape { order: packed >> 16, cap: packed & 0xFFFF };
         // Release: whoever sees the new epoch sees nothing older.
         control.epoch.fetch_add(1, Ordering::Release);
-        let interrupted = self.interrupt();
+        // Where there are no queues there is nothing to interrupt: whoever could install a sheaf holds a lease of an older epoch, and the
+        // drain that took the queues away has stopped its sequence.
+        let interrupted = shape.cap == 0 || self.interrupt();
         if interrupted && shape.cap > 0 {
             self.take_all(slot, shape, which, &mut sink);
         }

@@ -3,6 +3,7 @@
 //! A thread tries the row of the CPU it is on, then a few others, so that it seldom waits for a preempted holder.
 
 use super::table::{Place, Slot, Table};
+use super::whereabouts::cpu;
 use super::word::{Chain, Word};
 use crate::sync::{Ordering, relax};
 use core::ptr::null_mut;
@@ -14,21 +15,6 @@ pub(super) struct Row<'a> {
 }
 
 const ATTEMPTS: u32 = 4;
-
-fn cpu() -> u32 {
-    #[cfg(target_os = "linux")]
-    {
-        // SAFETY: takes nothing.
-        let cpu = unsafe { libc::sched_getcpu() };
-        cpu.max(0) as u32
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        // No CPU number here: threads have distinct stacks, so their address tells them apart.
-        let here = 0_u8;
-        (core::ptr::from_ref(&here).addr() >> 16) as u32
-    }
-}
 
 impl<'a> Row<'a> {
     /// Takes a row near the CPU that this thread runs on.

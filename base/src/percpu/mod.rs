@@ -9,7 +9,10 @@
 //! one. What a cache's sheaves look like may change only then.
 
 mod blocks;
+mod cpu;
 mod drain;
+#[cfg(all(not(loom), any(test, feature = "testing")))]
+mod faked;
 mod locked;
 #[cfg(all(test, loom))]
 mod loom_models;
@@ -19,10 +22,20 @@ mod word;
 
 pub use blocks::Blocks;
 pub use drain::Idle;
+#[cfg(all(not(loom), any(test, feature = "testing")))]
+pub use faked::fake_cpus;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
+pub use rseq::MEMBARRIER;
 #[cfg(loom)]
 pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};
 pub use word::{Shape, Sheaf, Word};
+
+/// What says which CPU a thread is on: in tests, whoever wants to.
+#[cfg(any(loom, not(any(test, feature = "testing"))))]
+use cpu as whereabouts;
+#[cfg(all(not(loom), any(test, feature = "testing")))]
+use faked as whereabouts;
 
 use crate::source::PageSource;
 use crate::sync::{Lock, Ordering, Rank, const_fn};

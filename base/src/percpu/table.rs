@@ -46,6 +46,7 @@ impl Slot {
 
     /// Twice that: the number of its first word in the row, and of its control's first word.
     #[inline(always)]
+    #[allow(dead_code, reason = "the real sequences address by it")]
     pub(super) const fn doubled(self) -> usize {
         self.0 as usize
     }

@@ -1,143 +1,58 @@
 //! A source that fails when told to, for tests.
 
-use super::{OsSource, PageSource};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, const_fn};
+use super::{Call, Faults, OsSource, PageSource, Plan};
+use crate::sync::const_fn;
 use core::ptr::NonNull;
-
-/// The calls of [`PageSource`] that can fail.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Call {
-    /// [`PageSource::reserve`]
-    Reserve = 0,
-    /// [`PageSource::commit`]
-    Commit = 1,
-    /// [`PageSource::map`]
-    Map = 2,
-    /// [`PageSource::purge`]
-    Purge = 3,
-    /// [`PageSource::remap`]
-    Remap = 4,
-}
-
-impl Call {
-    /// Every call.
-    pub const ALL: [Self; 5] = [Self::Reserve, Self::Commit, Self::Map, Self::Purge, Self::Remap];
-}
-
-/// Which calls fail. Calls are numbered from 0, all kinds together, since the plan was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Plan {
-    /// None.
-    Never,
-    /// Call number `n` alone.
-    Nth(u64),
-    /// Every call from number `n` on.
-    From(u64),
-    /// Every call of one kind.
-    Kind(Call),
-    /// One call in `one_in`, drawn from `seed`.
-    Random {
-        /// Seed of the draw.
-        seed: u64,
-        /// Mean distance of failures.
-        one_in: u64,
-    },
-}
 
 /// [`OsSource`] with failures by [`Plan`].
 #[derive(Debug, Default)]
-pub struct FaultySource {
-    mode: AtomicU32,
-    argument: AtomicU64,
-    seed: AtomicU64,
-    calls: AtomicU64,
-    failures: AtomicU64,
-}
+pub struct FaultySource(Faults);
 
 impl FaultySource {
     const_fn! {
         /// A source that does not fail yet.
         #[must_use]
         pub const fn new() -> Self {
-            Self {
-                mode: AtomicU32::new(0),
-                argument: AtomicU64::new(0),
-                seed: AtomicU64::new(0),
-                calls: AtomicU64::new(0),
-                failures: AtomicU64::new(0),
-            }
+            Self(Faults::new())
         }
     }
 
     /// Follows `plan` from now on, counting calls from 0.
     pub fn plan(&self, plan: Plan) {
-        let (mode, argument, seed) = match plan {
-            Plan::Never => (0, 0, 0),
-            Plan::Nth(n) => (1, n, 0),
-            Plan::From(n) => (2, n, 0),
-            Plan::Kind(call) => (3, call as u64, 0),
-            Plan::Random { seed, one_in } => (4, one_in.max(1), seed),
-        };
-        self.argument.store(argument, Ordering::Relaxed);
-        self.seed.store(seed, Ordering::Relaxed);
-        self.calls.store(0, Ordering::Relaxed);
-        self.mode.store(mode, Ordering::Relaxed);
+        self.0.plan(plan);
     }
 
     /// Calls since the plan was made.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+        self.0.calls()
     }
 
     /// Calls failed on purpose, ever.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        self.0.failures()
     }
-
-    fn fails(&self, call: Call) -> bool {
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let argument = self.argument.load(Ordering::Relaxed);
-        let fails = match self.mode.load(Ordering::Relaxed) {
-            1 => number == argument,
-            2 => number >= argument,
-            3 => call as u64 == argument,
-            4 => mix(self.seed.load(Ordering::Relaxed) ^ number).is_multiple_of(argument),
-            _ => false,
-        };
-        self.failures.fetch_add(u64::from(fails), Ordering::Relaxed);
-        fails
-    }
-}
-
-/// splitmix64's finaliser.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
 }
 
 // SAFETY: forwards to `OsSource`, or changes nothing.
 unsafe impl PageSource for FaultySource {
     fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        if self.fails(Call::Reserve) { None } else { OsSource.reserve(len, align) }
+        if self.0.fails(Call::Reserve) { None } else { OsSource.reserve(len, align) }
     }
 
     unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
         // SAFETY: the caller's promise is `OsSource`'s.
-        !self.fails(Call::Commit) && unsafe { OsSource.commit(at, len) }
+        !self.0.fails(Call::Commit) && unsafe { OsSource.commit(at, len) }
     }
 
     fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        if self.fails(Call::Map) { None } else { OsSource.map(len, align) }
+        if self.0.fails(Call::Map) { None } else { OsSource.map(len, align) }
     }
 
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
         // SAFETY: as above.
-        !self.fails(Call::Purge) && unsafe { OsSource.purge(at, len) }
+        !self.0.fails(Call::Purge) && unsafe { OsSource.purge(at, len) }
     }
 
     unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
@@ -146,7 +61,7 @@ unsafe impl PageSource for FaultySource {
     }
 
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
-        if self.fails(Call::Remap) {
+        if self.0.fails(Call::Remap) {
             return None;
         }
         // SAFETY: as above.
@@ -154,7 +69,10 @@ unsafe impl PageSource for FaultySource {
     }
 
     unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.unmap(at, len) }
+        // Refused, it costs address space and nothing else.
+        if !self.0.fails(Call::Unmap) {
+            // SAFETY: as above.
+            unsafe { OsSource.unmap(at, len) }
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! Where address space comes from: the one contract between kmem and the operating system's memory calls.
 
 #[cfg(any(test, feature = "testing"))]
+mod faults;
+#[cfg(any(test, feature = "testing"))]
 mod faulty;
 mod os;
 #[cfg(loom)]
 mod scratch;
 
 #[cfg(any(test, feature = "testing"))]
-pub use faulty::{Call, FaultySource, Plan};
+pub use faults::{Call, Faults, Plan};
+#[cfg(any(test, feature = "testing"))]
+pub use faulty::FaultySource;
 pub use os::OsSource;
 #[cfg(loom)]
 pub use scratch::Scratch;

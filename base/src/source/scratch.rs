@@ -59,6 +59,8 @@ unsafe impl PageSource for Scratch {
         self.note(OsSource.map(len, align)?, len)
     }
 
+    unsafe fn advise_huge(&self, _at: NonNull<u8>, _len: usize) {}
+
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
         // SAFETY: as above.
         unsafe { OsSource.purge(at, len) }

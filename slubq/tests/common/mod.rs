@@ -10,6 +10,7 @@ use kmem_base::source::FaultySource;
 use kmem_slubq::{Cache, Level, Slubq, Spec};
 use kmem_testkit::Subject;
 use std::alloc::Layout;
+use std::cell::Cell;
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
 pub(crate) struct Heap {
@@ -57,6 +58,11 @@ impl Heap {
         unsafe { self.slubq.destroy(cache) }
     }
 
+    /// Over an allocator with a source of its own; [`Self::source`] is then nobody's.
+    pub(crate) fn over(slubq: &'static Slubq) -> Self {
+        Self { slubq, ..Self::unstarted() }
+    }
+
     fn alloc_large(&self, layout: Layout, zeroed: bool) -> *mut u8 {
         if !self.slubq.ready() {
             return std::ptr::null_mut();
@@ -70,6 +76,21 @@ impl Drop for Heap {
         // The instance is leaked, its memory need not be.
         self.slubq.trim(Level::Queues);
     }
+}
+
+thread_local! {
+    static FAKE_CPU: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// From now on this thread is on `cpu` as far as locked rows are concerned; `None`: where it is.
+pub(crate) fn on_cpu(cpu: Option<u32>) {
+    FAKE_CPU.set(cpu);
+    kmem_base::percpu::fake_cpus(fake_cpu);
+}
+
+/// What this thread has said.
+pub(crate) fn fake_cpu() -> Option<u32> {
+    FAKE_CPU.get()
 }
 
 fn class(layout: Layout) -> Option<Class> {

@@ -1,13 +1,10 @@
 //! Interrupting every restartable sequence of this process.
 
+use super::caller::membarrier;
+
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ` and its registration (Linux 5.10).
 const BARRIER: i32 = 1 << 7;
 const REGISTER: i32 = 1 << 8;
-
-fn membarrier(command: i32) -> bool {
-    // SAFETY: takes numbers only.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
-}
 
 /// Registers this process for [`barrier`]; at boot, and again in a child that did not inherit it.
 pub(super) fn register() -> bool {

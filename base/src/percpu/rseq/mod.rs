@@ -1,7 +1,11 @@
 //! Restartable sequences: the platform's primitives behind one interface.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
+mod command;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 mod detect;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
+mod faulty;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 mod membarrier;
 #[cfg(loom)]
@@ -13,6 +17,14 @@ mod primitives;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 #[path = "x86_64.rs"]
 mod primitives;
+
+/// What issues the system call: in tests, something that can be told to fail.
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), not(any(test, feature = "testing"))))]
+use command as caller;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
+use faulty as caller;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
+pub use faulty::MEMBARRIER;
 
 pub(super) use primitives::{pop, push, rotate_pop, rotate_push, row, swap_if, unchain};
 

@@ -1,0 +1,211 @@
+//! Every `membarrier` failing: once, always, at random. Without it other CPUs' queues cannot be drained (theory 7.3).
+
+mod common;
+
+use common::{Heap, configurations};
+use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::{Idle, MEMBARRIER, Mode};
+use kmem_base::source::Plan;
+use kmem_slubq::{Cache, Flags, Level, Spec, Tunable, TuneError};
+use kmem_testkit::{Profile, StressConfig, ops, run_or_panic, stress_or_panic};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The failures are the process's, so that one test at a time may have some. Ends with none.
+struct Failing {
+    _alone: MutexGuard<'static, ()>,
+}
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+impl Failing {
+    fn no() -> Self {
+        Self { _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    fn plan(&self, plan: Plan) {
+        MEMBARRIER.plan(plan);
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        MEMBARRIER.plan(Plan::Never);
+    }
+}
+
+/// A heap with restartable sequences, or `None` where there are none, and then nothing to interrupt.
+fn restartable(settings: &Settings) -> Option<Heap> {
+    let heap = Heap::new(settings);
+    (heap.slubq.mode() == Mode::Restartable).then_some(heap)
+}
+
+fn plain() -> Option<Heap> {
+    restartable(&configurations()[0].1)
+}
+
+/// A cache with some objects in its queue, and as many in use.
+fn busy(heap: &Heap) -> (&'static Cache, Vec<*mut u8>) {
+    let cache = heap.cache(&Spec::new("busy", 128, 8).with(Flags::NO_MERGE));
+    let mut objects: Vec<_> = (0..60).map(|_| heap.slubq.alloc_object(cache)).collect();
+    free_all(heap, cache, objects.drain(30..));
+    (cache, objects)
+}
+
+fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<Item = *mut u8>) {
+    // SAFETY: the test's own objects of that cache, each freed once.
+    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
+}
+
+/// Everything that drains: under each of `plan`'s failures the answer is one of those that are documented. Nobody else uses the heap.
+fn drain_in_every_way(heap: &Heap) -> Vec<Result<(), TuneError>> {
+    drain_with_checks(heap, || heap.slubq.check().unwrap())
+}
+
+/// The same with `check` between: a walk of the heap is exact only when nothing runs.
+fn drain_with_checks(heap: &Heap, check: impl Fn()) -> Vec<Result<(), TuneError>> {
+    let (cache, objects) = busy(heap);
+    let sizes = [16, 0, 1000, 254];
+    let answers = sizes.map(|size| heap.slubq.tune(cache, Tunable::CpuQueueSize, size));
+    assert_eq!(heap.slubq.live_objects(cache), objects.len());
+    heap.slubq.shrink(cache);
+    heap.slubq.trim(Level::Queues);
+    for _ in 0..4 {
+        heap.slubq.decay();
+    }
+    assert!(heap.destroy(cache).is_err(), "objects are in use");
+    check();
+    free_all(heap, cache, objects);
+    let gone = heap.destroy(cache).is_ok();
+    check();
+    if !gone {
+        // It lives on, with or without queues.
+        let object = heap.slubq.alloc_object(cache);
+        assert!(!object.is_null());
+        free_all(heap, cache, [object]);
+    }
+    answers.to_vec()
+}
+
+#[test]
+fn a_barrier_that_fails_once_is_asked_for_again() {
+    let failing = Failing::no();
+    let Some(heap) = plain() else { return };
+    failing.plan(Plan::Never);
+    drain_in_every_way(&heap);
+    let calls = MEMBARRIER.calls();
+    assert!(calls >= 6, "only {calls} calls to fail");
+    let list = ops(5, 400, Profile::Small);
+    for nth in 0..calls {
+        failing.plan(Plan::Nth(nth));
+        assert_eq!(drain_in_every_way(&heap), [Ok(()); 4], "call {nth} failed, the next did not");
+        run_or_panic(&heap, &list);
+    }
+}
+
+#[test]
+fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
+    let failing = Failing::no();
+    let Some(heap) = plain() else { return };
+    let (cache, objects) = busy(&heap);
+    let before = heap.slubq.cache_info(cache);
+    assert!(before.queued > 0);
+    failing.plan(Plan::From(0));
+    assert!(!heap.slubq.percpu().drain(cache.slot(), Idle::Any, |_| panic!("nothing can be taken")));
+    assert_eq!(heap.slubq.tune(cache, Tunable::CpuQueueSize, 20), Err(TuneError::Unsupported));
+    assert_eq!((cache.tunable(Tunable::CpuQueueSize), cache.tunable(Tunable::BatchSize)), (254, 127), "as it was");
+    heap.slubq.shrink(cache);
+    (0..4).for_each(|_| {
+        heap.slubq.decay();
+    });
+    assert_eq!(heap.slubq.cache_info(cache), before, "queues stay as they are");
+    let busy = heap.destroy(cache).unwrap_err();
+    assert!(busy.live > 0);
+    assert_eq!(heap.slubq.cache_info(cache), before, "so do they when the cache cannot be destroyed");
+    assert_eq!(drain_in_every_way(&heap), [Err(TuneError::Unsupported); 4]);
+    run_or_panic(&heap, &ops(6, 2000, Profile::Small));
+    failing.plan(Plan::Never);
+    assert_eq!(heap.slubq.tune(cache, Tunable::CpuQueueSize, 20), Ok(()));
+    assert_eq!(heap.slubq.cache_info(cache).queued, 0);
+    free_all(&heap, cache, objects);
+    heap.destroy(cache).unwrap();
+    assert_eq!(drain_in_every_way(&heap), [Ok(()); 4]);
+}
+
+/// The first drain of `destroy` works, the one that gives the queues back does not.
+#[test]
+fn a_cache_that_could_not_be_destroyed_has_its_queues_back() {
+    let failing = Failing::no();
+    let Some(heap) = plain() else { return };
+    let calls = |work: &dyn Fn()| {
+        failing.plan(Plan::Never);
+        work();
+        MEMBARRIER.calls()
+    };
+    let (cache, objects) = busy(&heap);
+    let first = calls(&|| heap.slubq.tune(cache, Tunable::CpuQueueSize, 0).unwrap());
+    heap.slubq.tune(cache, Tunable::CpuQueueSize, 254).unwrap();
+    free_all(&heap, cache, (0..30).map(|_| heap.slubq.alloc_object(cache)).collect::<Vec<_>>());
+    failing.plan(Plan::From(first));
+    assert!(heap.destroy(cache).is_err());
+    free_all(&heap, cache, objects);
+    assert_eq!(cache.tunable(Tunable::CpuQueueSize), 254);
+    assert!(heap.slubq.cache_info(cache).queued > 0, "a cache that stays has queues");
+}
+
+#[test]
+fn random_failures_while_queues_are_drained_by_threads() {
+    let failing = Failing::no();
+    for seed in 0..3 {
+        let Some(heap) = restartable(&Settings::new().with(Knob::DecayMs, 1).with(Knob::StashKb, 4)) else { return };
+        failing.plan(Plan::Random { seed, one_in: 2 });
+        let failed = MEMBARRIER.failures();
+        let config = StressConfig { threads: 4, ops_per_thread: 4000, seed, respawn: true, ..StressConfig::default() };
+        std::thread::scope(|scope| {
+            let storm = scope.spawn(|| stress_or_panic(&heap, &config));
+            while !storm.is_finished() {
+                drain_with_checks(&heap, || ());
+            }
+        });
+        assert!(MEMBARRIER.failures() > failed + 10);
+        heap.slubq.check().unwrap();
+        failing.plan(Plan::Never);
+        assert_eq!(drain_in_every_way(&heap), [Ok(()); 4]);
+        heap.slubq.trim(Level::Queues);
+        let retained = heap.slubq.retained();
+        assert_eq!((retained.queues, retained.depots), (0, 0));
+    }
+}
+
+/// A drain that has taken sheaves must not use them before the barrier has worked again, however long that takes.
+#[test]
+fn a_drain_waits_for_a_barrier_that_fails_in_the_midst() {
+    let failing = Failing::no();
+    let Some(heap) = plain() else { return };
+    let (cache, objects) = busy(&heap);
+    failing.plan(Plan::From(1));
+    std::thread::scope(|scope| {
+        let drain = scope.spawn(|| heap.slubq.tune(cache, Tunable::CpuQueueSize, 30));
+        while MEMBARRIER.calls() < 40 {
+            // The drain is in the midst; whoever allocates goes on without a queue.
+            free_all(&heap, cache, [heap.slubq.alloc_object(cache)]);
+            std::thread::yield_now();
+        }
+        assert!(!drain.is_finished());
+        failing.plan(Plan::Never);
+        assert_eq!(drain.join().unwrap(), Ok(()));
+    });
+    heap.slubq.check().unwrap();
+    assert_eq!(heap.slubq.live_objects(cache), objects.len());
+    free_all(&heap, cache, objects);
+    heap.destroy(cache).unwrap();
+}
+
+#[test]
+fn a_system_without_the_barrier_gets_locked_rows() {
+    let failing = Failing::no();
+    failing.plan(Plan::From(0));
+    let heap = Heap::new(&configurations()[0].1);
+    assert_eq!(heap.slubq.mode(), Mode::Locked);
+    assert_eq!(drain_in_every_way(&heap), [Ok(()); 4], "locked rows need none");
+    run_or_panic(&heap, &ops(7, 2000, Profile::Small));
+}
