@@ -90,6 +90,11 @@ impl<'a> Machine<'a> {
         self.image.descriptors.iter().any(|descriptor| descriptor.covers(address))
     }
 
+    /// True for an instruction that is atomic for all.
+    pub(crate) fn is_locked(&self, address: u64) -> bool {
+        self.image.instruction(address).is_some_and(|instruction| instruction.has_lock_prefix())
+    }
+
     /// What the kernel does when the thread has been preempted, or gets a signal.
     pub(crate) fn interrupt(&mut self) -> Result<(), String> {
         let armed = self.memory.take_armed();
@@ -129,7 +134,8 @@ impl<'a> Machine<'a> {
         let size = self.size(instruction, 0);
         match instruction.mnemonic() {
             Mnemonic::Nop | Mnemonic::Endbr64 => Ok(()),
-            Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movups | Mnemonic::Movaps => {
+            Mnemonic::Movaps | Mnemonic::Movdqa if self.is_unaligned(instruction)? => Err("is not aligned".to_owned()),
+            Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movups | Mnemonic::Movdqu | Mnemonic::Movaps | Mnemonic::Movdqa => {
                 let value = self.read(instruction, 1)?;
                 self.write(instruction, 0, value)
             }
@@ -145,6 +151,26 @@ impl<'a> Machine<'a> {
                 let value = self.read(instruction, 0)? ^ self.read(instruction, 1)?;
                 self.write(instruction, 0, value)
             }
+            // Between a vector and a word: the rest of the vector is cleared.
+            Mnemonic::Movq => {
+                let value = self.read(instruction, 1)? as u64;
+                self.write(instruction, 0, value.into())
+            }
+            Mnemonic::Punpcklqdq => {
+                let (low, high) = (self.read(instruction, 0)? as u64, self.read(instruction, 1)? << 64);
+                self.write(instruction, 0, high | u128::from(low))
+            }
+            Mnemonic::Xadd => {
+                let (a, b) = (self.read(instruction, 0)? as u64, self.read(instruction, 1)? as u64);
+                let sum = self.arithmetic(Mnemonic::Add, a, b, size);
+                self.write(instruction, 1, a.into())?;
+                self.write(instruction, 0, sum.into())
+            }
+            Mnemonic::Neg => {
+                let value = self.read(instruction, 0)? as u64;
+                let result = self.arithmetic(Mnemonic::Sub, 0, value, size);
+                self.write(instruction, 0, result.into())
+            }
             Mnemonic::Add | Mnemonic::Sub | Mnemonic::Cmp | Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Test => {
                 let (a, b) = (self.read(instruction, 0)? as u64, self.read(instruction, 1)? as u64);
                 let result = self.arithmetic(instruction.mnemonic(), a, b, size);
@@ -159,6 +185,7 @@ impl<'a> Machine<'a> {
                 self.arithmetic(Mnemonic::Test, result, result, size);
                 self.write(instruction, 0, result.into())
             }
+            Mnemonic::Div if size >= 4 => self.divide(self.read(instruction, 0)?, size),
             Mnemonic::Mul if size == 8 => {
                 let product = self.read(instruction, 0)? * u128::from(self.registers[Register::RAX.number()]);
                 let high = (product >> 64) as u64;
@@ -191,6 +218,16 @@ impl<'a> Machine<'a> {
             }
             _ => self.execute_condition(instruction),
         }
+    }
+
+    fn divide(&mut self, by: u128, size: usize) -> Result<(), String> {
+        let half = |register: Register| u128::from(cut(self.registers[register.number()], size));
+        let whole = half(Register::RDX) << (size * 8) | half(Register::RAX);
+        let fits = |quotient: &u128| quotient >> (size * 8) == 0;
+        let quotient = whole.checked_div(by).filter(fits).ok_or("does not divide")?;
+        self.registers[Register::RAX.number()] = quotient as u64;
+        self.registers[Register::RDX.number()] = (whole % by) as u64;
+        Ok(())
     }
 
     fn execute_condition(&mut self, instruction: &Instruction) -> Result<(), String> {
@@ -293,6 +330,12 @@ impl<'a> Machine<'a> {
         };
         let index = part(instruction.memory_index())?.wrapping_mul(instruction.memory_index_scale().into());
         Ok(part(instruction.memory_base())?.wrapping_add(index).wrapping_add(instruction.memory_displacement64()))
+    }
+
+    /// True if there is a memory operand of sixteen bytes that does not lie as it must.
+    fn is_unaligned(&self, instruction: &Instruction) -> Result<bool, String> {
+        let memory = (0..instruction.op_count()).any(|at| instruction.op_kind(at) == OpKind::Memory);
+        Ok(memory && !self.address(instruction)?.is_multiple_of(16))
     }
 
     fn register(&self, register: Register) -> Result<u128, String> {
