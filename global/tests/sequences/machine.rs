@@ -22,6 +22,8 @@ struct Flags {
 pub(crate) struct Machine<'a> {
     image: &'a Image,
     decoded: HashMap<u64, Instruction>,
+    /// Where sections begin and end, in order; they do not overlap.
+    sections: Vec<(u64, u64)>,
     registers: [u64; 16],
     vectors: [u128; 16],
     flags: Flags,
@@ -36,9 +38,12 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(crate) fn new(image: &'a Image, memory: Memory) -> Self {
         let (decoded, aborted) = (HashMap::new(), Vec::new());
+        let mut sections: Vec<_> = image.descriptors.iter().map(|found| (found.start, found.end())).collect();
+        sections.sort_unstable();
         Self {
             image,
             decoded,
+            sections,
             registers: [0; 16],
             vectors: [0; 16],
             flags: Flags::default(),
@@ -83,11 +88,12 @@ impl<'a> Machine<'a> {
 
     /// True if the kernel would abort a section now.
     pub(crate) fn is_inside(&self) -> bool {
-        self.image.descriptors.iter().any(|descriptor| descriptor.covers(self.ip))
+        self.was_inside(self.ip)
     }
 
     pub(crate) fn was_inside(&self, address: u64) -> bool {
-        self.image.descriptors.iter().any(|descriptor| descriptor.covers(address))
+        let later = self.sections.partition_point(|&(start, _)| start <= address);
+        later > 0 && address < self.sections[later - 1].1
     }
 
     /// True for an instruction that is atomic for all.
@@ -165,6 +171,16 @@ impl<'a> Machine<'a> {
                 let sum = self.arithmetic(Mnemonic::Add, a, b, size);
                 self.write(instruction, 1, a.into())?;
                 self.write(instruction, 0, sum.into())
+            }
+            Mnemonic::Imul if instruction.op_count() > 1 => {
+                let factor = instruction.op_count() - 2;
+                let product = (self.read(instruction, factor)? as u64).wrapping_mul(self.read(instruction, factor + 1)? as u64);
+                // Nobody here asks whether it fits.
+                self.write(instruction, 0, product.into())
+            }
+            Mnemonic::Not => {
+                let value = self.read(instruction, 0)? as u64;
+                self.write(instruction, 0, (!value).into())
             }
             Mnemonic::Neg => {
                 let value = self.read(instruction, 0)? as u64;
