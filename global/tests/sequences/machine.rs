@@ -178,6 +178,13 @@ impl<'a> Machine<'a> {
                 // Nobody here asks whether it fits.
                 self.write(instruction, 0, product.into())
             }
+            Mnemonic::Inc | Mnemonic::Dec => {
+                let (value, carry) = (self.read(instruction, 0)? as u64, self.flags.carry);
+                let operation = if instruction.mnemonic() == Mnemonic::Inc { Mnemonic::Add } else { Mnemonic::Sub };
+                let result = self.arithmetic(operation, value, 1, size);
+                self.flags.carry = carry;
+                self.write(instruction, 0, result.into())
+            }
             Mnemonic::Not => {
                 let value = self.read(instruction, 0)? as u64;
                 self.write(instruction, 0, (!value).into())
