@@ -19,6 +19,8 @@ mod law;
 mod machine;
 #[path = "sequences/memory.rs"]
 mod memory;
+#[path = "sequences/rotations.rs"]
+mod rotations;
 #[path = "sequences/values.rs"]
 mod values;
 
@@ -30,6 +32,10 @@ use std::path::{Path, PathBuf};
 
 #[global_allocator]
 static ALLOCATOR: Kmem = Kmem::new();
+
+/// Those that every executable must have.
+const ALL: [Primitive; 6] =
+    [Primitive::Pop, Primitive::Push, Primitive::RotatePop, Primitive::RotatePush, Primitive::SwapIf, Primitive::Unchain];
 
 /// Checks every sequence of an executable, and says how many there are of each primitive.
 fn judge(path: &Path) -> BTreeMap<Primitive, usize> {
@@ -54,7 +60,7 @@ fn every_sequence_keeps_the_law() {
     for path in paths {
         let found = judge(&path);
         println!("{}: {found:?}", path.display());
-        for primitive in [Primitive::Pop, Primitive::Push, Primitive::SwapIf, Primitive::Unchain] {
+        for primitive in ALL {
             assert!(found.get(&primitive).is_some_and(|&count| count > 0), "no {primitive:?} in {}", path.display());
         }
     }

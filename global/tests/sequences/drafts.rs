@@ -6,44 +6,47 @@ use iced_x86::BlockEncoderOptions;
 use iced_x86::code_asm::*;
 
 /// The roles that registers play here.
-const TABLE: AsmRegister64 = rdi;
-const OFFSET: AsmRegister64 = rsi;
-const OBJECT: AsmRegister64 = r8;
-const OLD: AsmRegister64 = r9;
-const NEW: AsmRegister64 = r10;
-const BASE: AsmRegister64 = rax;
-const SCRATCH: AsmRegister64 = rcx;
-const ADDRESS: AsmRegister64 = rdx;
+pub(super) const TABLE: AsmRegister64 = rdi;
+pub(super) const OFFSET: AsmRegister64 = rsi;
+pub(super) const OBJECT: AsmRegister64 = r8;
+pub(super) const OLD: AsmRegister64 = r9;
+pub(super) const NEW: AsmRegister64 = r10;
+pub(super) const CONTROL: AsmRegister64 = r12;
+pub(super) const EPOCH: AsmRegister32 = r13d;
+pub(super) const TURNS: AsmRegister64 = r14;
+pub(super) const BASE: AsmRegister64 = rax;
+pub(super) const SCRATCH: AsmRegister64 = rcx;
+pub(super) const ADDRESS: AsmRegister64 = rdx;
 
-type Part<'a> = &'a dyn Fn(&mut CodeAssembler, &mut Labels);
+pub(super) type Part<'a> = &'a dyn Fn(&mut CodeAssembler, &mut Labels);
 
 /// What parts jump to.
-struct Labels {
-    descriptor: CodeLabel,
-    restart: CodeLabel,
-    start: CodeLabel,
+pub(super) struct Labels {
+    pub(super) descriptor: CodeLabel,
+    pub(super) restart: CodeLabel,
+    pub(super) start: CodeLabel,
     /// Behind the section.
-    end: CodeLabel,
+    pub(super) end: CodeLabel,
     /// Elsewhere.
-    out: CodeLabel,
+    pub(super) out: CodeLabel,
 }
 
 /// A sequence in parts, each of which a test can replace.
 #[derive(Clone, Copy)]
-struct Draft<'a> {
-    before: Part<'a>,
-    arm: Part<'a>,
-    row: Part<'a>,
-    work: Part<'a>,
-    after: Part<'a>,
-    abort: Part<'a>,
-    signature: u32,
+pub(super) struct Draft<'a> {
+    pub(super) before: Part<'a>,
+    pub(super) arm: Part<'a>,
+    pub(super) row: Part<'a>,
+    pub(super) work: Part<'a>,
+    pub(super) after: Part<'a>,
+    pub(super) abort: Part<'a>,
+    pub(super) signature: u32,
 }
 
 const ORIGIN: u64 = 0x10000;
 
 impl Draft<'_> {
-    fn assemble(self) -> (Image, Descriptor) {
+    pub(super) fn assemble(self) -> (Image, Descriptor) {
         let mut a = CodeAssembler::new(64).unwrap();
         let mut label = || a.create_label();
         let mut labels = Labels { descriptor: label(), restart: label(), start: label(), end: label(), out: label() };
@@ -73,14 +76,14 @@ impl Draft<'_> {
         (Image { code: vec![(ORIGIN, code.inner.code_buffer)], descriptors: vec![descriptor] }, descriptor)
     }
 
-    fn verdict(self) -> Result<Primitive, String> {
+    pub(super) fn verdict(self) -> Result<Primitive, String> {
         let (image, descriptor) = self.assemble();
         law::check(&image, &descriptor)
     }
 
     /// Fails unless the verdict names this rule.
     #[track_caller]
-    fn breaks(self, rule: &str) {
+    pub(super) fn breaks(self, rule: &str) {
         let verdict = self.verdict();
         assert!(verdict.as_ref().is_err_and(|what| what.contains(rule)), "expected {rule:?}, found {verdict:?}");
     }
@@ -96,10 +99,12 @@ macro_rules! part {
     };
 }
 
-fn nothing(_: &mut CodeAssembler, _: &mut Labels) {}
+pub(super) use part;
+
+pub(super) fn nothing(_: &mut CodeAssembler, _: &mut Labels) {}
 
 /// A sequence like the production's with `work` in its middle.
-fn draft(work: Part<'_>) -> Draft<'_> {
+pub(super) fn draft(work: Part<'_>) -> Draft<'_> {
     Draft {
         before: &nothing,
         arm: part!(a, l:
@@ -122,9 +127,10 @@ const POP: Part<'_> = part!(a, l:
 const PUSH: Part<'_> = part!(a, l:
     mov(SCRATCH, qword_ptr(ADDRESS)); test(qword_ptr(TABLE + OFFSET + 64), SCRATCH); jz(l.out);
     mov(qword_ptr(BASE + SCRATCH), OBJECT); add(SCRATCH, 8); mov(qword_ptr(ADDRESS), SCRATCH));
-const SWAP_IF: Part<'_> = part!(a, l: cmp(qword_ptr(ADDRESS), OLD); jne(l.out); mov(qword_ptr(ADDRESS), NEW));
-const UNCHAIN: Part<'_> = part!(a, l:
-    mov(BASE, qword_ptr(ADDRESS)); test(BASE, BASE); jz(l.end); mov(SCRATCH, BASE); and(SCRATCH, -64);
+pub(super) const SAME_EPOCH: Part<'_> = part!(a, l: cmp(dword_ptr(TABLE + CONTROL), EPOCH); jne(l.out));
+const SWAP_IF: Part<'_> = part!(a, l: cmp(dword_ptr(TABLE + CONTROL), EPOCH); jne(l.out); cmp(qword_ptr(ADDRESS), OLD); jne(l.out); mov(qword_ptr(ADDRESS), NEW));
+const UNCHAIN: Part<'_> = part!(a, l: cmp(dword_ptr(TABLE + CONTROL), EPOCH); jne(l.end);
+    mov(BASE, qword_ptr(ADDRESS)); test(BASE, BASE); jz(l.end); mov(SCRATCH, BASE); shl(SCRATCH, 16); shr(SCRATCH, 16);
     mov(SCRATCH, qword_ptr(SCRATCH)); mov(qword_ptr(ADDRESS), SCRATCH));
 
 #[test]

@@ -16,6 +16,16 @@ pub(crate) const SHAPE: Shape = Shape { order: 6, cap: 3 };
 const SLOT: Slot = Slot::new(5);
 /// Full sheaves that a stash may hold.
 pub(crate) const MOST: usize = 2;
+/// Bytes of an object, and of the objects of a full sheaf.
+const SIZE: u32 = 24;
+pub(crate) const WEIGHT: u64 = (SIZE * SHAPE.cap) as u64;
+/// What the spare words remember at first.
+const TURNS: u64 = 3;
+/// In a row: the count of bytes in stashes, and where the pairs begin.
+const STASHED: u64 = 128;
+const PAIRS: u64 = 256;
+/// Of a chain's head, where the count begins.
+const COUNT: u32 = 48;
 const BLOCKS: usize = 16;
 const STACK: usize = 64 << 10;
 
@@ -26,15 +36,20 @@ pub(crate) type Held = (u64, Vec<u64>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) main: Option<Held>,
+    pub(crate) spare: Option<Held>,
+    /// The low bits of the spare word.
+    pub(crate) turns: u64,
     /// From below.
     pub(crate) stash: Vec<Held>,
 }
 
 /// What to begin with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Filling {
     /// Objects in the main sheaf, if there is one.
     pub(crate) main: Option<usize>,
+    /// The same for the spare one.
+    pub(crate) spare: Option<usize>,
     pub(crate) stash: usize,
 }
 
@@ -58,7 +73,15 @@ pub(crate) mod entry {
     }
 
     pub(crate) extern "C" fn swap_if(percpu: &PerCpu, lease: &Lease, old: &Word, new: &Word) -> u64 {
-        percpu.swap_if(lease, Place::Main(SLOT), *old, *new).into()
+        percpu.swap_if(lease, Place::main(SLOT), *old, *new).into()
+    }
+
+    pub(crate) extern "C" fn rotate_pop(percpu: &PerCpu, lease: &Lease, old: &Word, turns: &Word) -> u64 {
+        percpu.rotate_pop(lease, *old, turns.turns()).expose_provenance() as u64
+    }
+
+    pub(crate) extern "C" fn rotate_push(percpu: &PerCpu, lease: &Lease, old: &Word, turns: &Word, object: u64) -> u64 {
+        percpu.rotate_push(lease, *old, turns.turns(), with_exposed_provenance_mut(object as usize)).into()
     }
 
     pub(crate) extern "C" fn unstash(percpu: &PerCpu, lease: &Lease) -> u64 {
@@ -68,7 +91,7 @@ pub(crate) mod entry {
     pub(crate) extern "C" fn stash(percpu: &PerCpu, lease: &Lease, block: u64) -> u64 {
         // SAFETY: the ground has put a full sheaf there, and nobody else has it.
         let sheaf = unsafe { Sheaf::from_full(with_exposed_provenance_mut(block as usize), SHAPE) };
-        match percpu.stash(lease, sheaf, MOST as u32) {
+        match percpu.stash(lease, sheaf, MOST as u64 * WEIGHT) {
             Ok(()) => 1,
             Err(sheaf) => u64::from(sheaf.into_block().is_null()),
         }
@@ -98,7 +121,7 @@ impl Ground {
     pub(crate) fn new() -> Option<Self> {
         let percpu: &'static PerCpu = Box::leak(Box::new(PerCpu::new()));
         assert!(percpu.boot(&OsSource, ROWS, false));
-        percpu.shape_first(SLOT, SHAPE);
+        percpu.shape_first(SLOT, SHAPE, SIZE);
         percpu.base().expose_provenance();
         (&raw const *percpu).expose_provenance();
         let (blocks, stack) = (leak(BLOCKS << SHAPE.order), leak(STACK));
@@ -153,13 +176,27 @@ impl Ground {
         (self.stack..self.stack + STACK as u64).contains(&at)
     }
 
-    /// Address of the slot's main word in that row.
+    /// Address of the slot's main word in that row; the spare word lies behind it.
     pub(crate) fn main_at(&self, row: u32) -> u64 {
-        self.base() + u64::from(row) * CPU_ROW as u64 + 8 * SLOT.index() as u64
+        self.base() + u64::from(row) * CPU_ROW as u64 + PAIRS + 16 * SLOT.index() as u64
+    }
+
+    fn spare_at(&self, row: u32) -> u64 {
+        self.main_at(row) + 8
     }
 
     pub(crate) fn stash_at(&self, row: u32) -> u64 {
         self.main_at(row) + 16 * MAX_SLOTS as u64
+    }
+
+    /// Address of the count of bytes that the row's stashes hold.
+    pub(crate) fn stashed_at(&self, row: u32) -> u64 {
+        self.base() + u64::from(row) * CPU_ROW as u64 + STASHED
+    }
+
+    /// What all rows count together.
+    pub(crate) fn stashed(&self) -> i64 {
+        (0..ROWS).map(|row| get(self.stashed_at(row)) as i64).sum()
     }
 
     fn block(&self, number: usize) -> u64 {
@@ -183,9 +220,14 @@ impl Ground {
         sheaf.as_ref().map_or(0, |sheaf| top(sheaf).wrapping_sub(self.base()))
     }
 
-    /// Address of the slot above the top of a row's main sheaf.
-    pub(crate) fn top_of(&self, row: &Row) -> Option<u64> {
-        row.main.is_some().then(|| self.word(&row.main).wrapping_add(self.base()))
+    /// The spare word of a row.
+    pub(crate) fn spare_word(&self, row: &Row) -> u64 {
+        self.word(&row.spare) | row.turns
+    }
+
+    /// Address of the slot above the top of a sheaf.
+    pub(crate) fn top_of(&self, sheaf: &Option<Held>) -> Option<u64> {
+        sheaf.is_some().then(|| self.word(sheaf).wrapping_add(self.base()))
     }
 
     /// A sheaf that is in no row.
@@ -201,53 +243,50 @@ impl Ground {
 
     /// Puts sheaves into the rows and takes a lease; a stale one if a drain is to have been.
     pub(crate) fn begin(&mut self, fillings: &[Filling; ROWS as usize], stale: bool) -> Vec<Row> {
-        for (row, filling) in fillings.iter().enumerate() {
-            let main = filling.main.map(|count| {
-                let block = self.fill(row, count);
-                (block, self.objects(block, count))
-            });
-            set(self.main_at(row as u32), self.word(&main));
-            let mut head = 0;
-            for at in 0..filling.stash {
-                let block = self.fill(ROWS as usize + row * MOST + at, SHAPE.cap as usize);
-                set(block, head);
-                head = block | (at as u64 + 1);
-            }
-            set(self.stash_at(row as u32), head);
-        }
         *self.lease = self.percpu.lease(SLOT);
-        let rows = self.look();
         if stale {
             self.drain();
-            self.restore(&rows);
         }
+        let filled = |number: usize, count| {
+            let block = self.fill(number, count);
+            (block, self.objects(block, count))
+        };
+        let rows = |(row, filling): (usize, &Filling)| Row {
+            main: filling.main.map(|count| filled(row, count)),
+            spare: filling.spare.map(|count| filled(ROWS as usize + row, count)),
+            turns: TURNS,
+            stash: (0..filling.stash).map(|at| filled(2 * ROWS as usize + row * MOST + at, SHAPE.cap as usize)).collect(),
+        };
+        let rows: Vec<_> = fillings.iter().enumerate().map(rows).collect();
+        (0..).zip(&rows).for_each(|(number, row)| self.put(number, row));
         rows
     }
 
-    /// Puts back what a drain has taken.
-    fn restore(&self, rows: &[Row]) {
-        for (number, row) in (0..).zip(rows) {
-            set(self.main_at(number), self.word(&row.main));
-            let head = row.stash.last().map_or(0, |(block, _)| block | row.stash.len() as u64);
-            set(self.stash_at(number), head);
-            let below = |at: usize| row.stash[..at].last().map_or(0, |(block, _)| block | at as u64);
-            row.stash.iter().enumerate().for_each(|(at, (block, _))| set(*block, below(at)));
-        }
+    fn put(&self, number: u32, row: &Row) {
+        set(self.main_at(number), self.word(&row.main));
+        set(self.spare_at(number), self.spare_word(row));
+        let head = |count: usize| row.stash[..count].last().map_or(0, |(block, _)| block | (count as u64) << COUNT);
+        row.stash.iter().enumerate().for_each(|(below, (block, _))| set(*block, head(below)));
+        set(self.stash_at(number), head(row.stash.len()));
+        set(self.stashed_at(number), row.stash.len() as u64 * WEIGHT);
     }
 
     /// What the rows hold.
     pub(crate) fn look(&self) -> Vec<Row> {
-        (0..ROWS).map(|row| Row { main: self.decode(get(self.main_at(row))), stash: self.chain(get(self.stash_at(row))) }).collect()
+        let row = |row| {
+            let spare = get(self.spare_at(row));
+            let (spare, turns) = (self.decode(spare & !7), spare & 7);
+            Row { main: self.decode(get(self.main_at(row))), spare, turns, stash: self.chain(get(self.stash_at(row))) }
+        };
+        (0..ROWS).map(row).collect()
     }
 
     fn decode(&self, word: u64) -> Option<Held> {
         let last = self.base().wrapping_add(word).wrapping_sub(8);
         let block = last & !SHAPE.mask();
         (word != 0).then(|| {
-            assert!(
-                (self.blocks..self.blocks + (BLOCKS << SHAPE.order) as u64).contains(&last),
-                "the word {word:#x} is no sheaf's"
-            );
+            let known = (self.blocks..self.blocks + (BLOCKS << SHAPE.order) as u64).contains(&last) && word.is_multiple_of(8);
+            assert!(known, "the word {word:#x} is no sheaf's");
             let count = ((last - block) / 8).checked_sub(SHAPE.sentinel() as u64).expect("a word below its sheaf");
             (block, self.objects(block, count as usize))
         })
@@ -256,10 +295,10 @@ impl Ground {
     fn chain(&self, mut head: u64) -> Vec<Held> {
         let mut sheaves = Vec::new();
         while head != 0 {
-            let (block, count) = (head & !63, head & 63);
+            let (block, count) = (head & ((1 << COUNT) - 1), head >> COUNT);
             sheaves.push((block, (0..SHAPE.cap.into()).map(|at| get(block + 8 * (SHAPE.sentinel() as u64 + 1 + at))).collect()));
             head = get(block);
-            assert_eq!(head & 63, count - 1, "the counts of a chain");
+            assert_eq!(head >> COUNT, count - 1, "the counts of a chain");
         }
         sheaves.reverse();
         sheaves

@@ -6,13 +6,20 @@
 //! 3. Inside, nothing calls, returns, traps or touches the stack, and jumps lead forward or out. Nothing else in the executable jumps
 //!    behind the restart address.
 //! 4. The last instruction is the commit: a plain store of eight bytes through one register, which was derived from the id that the
-//!    section has read itself, so the word lies in the own row; and it is the word that the section has looked at.
-//! 5. One other store is allowed, that of `push`: at an index that is the very word that the commit replaces. It writes the slot
-//!    above the top, which nobody reads before the commit.
-//! 6. Every register, and the flags, is read after it was written behind the restart address, or never written there at all.
+//!    section has read itself, so the word lies in the own row; and it is the word that the section has looked at. Or it is one aligned
+//!    store of sixteen bytes, `movdqa`, through such a register: then the section has gone on only because the eight bytes behind that
+//!    word were what the caller gave, and the vector register is made, by `movq` and `punpcklqdq` alone, of
+//!    * the low half: that word as the caller gave it, low three bits cleared, moved by 8 or by -8;
+//!    * the high half: the word that was looked at, or-ed with an input.
+//! 5. One other store is allowed, that of `push` and `rotate_push`: at an index that is the very word that the commit replaces, or the
+//!    word behind, low three bits cleared, if the commit then moves it by 8. It writes the slot above the top, which nobody reads before
+//!    the commit. If the commit moves the word behind by -8, the slot below its top has been read inside the section.
+//! 6. But for `pop` and `push`, the commit is reached only if four bytes of the table, compared inside the section, are what the
+//!    caller gave: the epoch.
+//! 7. Every register, and the flags, is read after it was written behind the restart address, or never written there at all.
 
 use super::image::{Descriptor, Image, SIGNATURE, text};
-use super::values::{State, Value};
+use super::values::{State, Value, Way};
 use iced_x86::{
     FlowControl, Instruction, InstructionInfo, InstructionInfoFactory, InstructionInfoOptions, Mnemonic, OpAccess, OpKind, Register,
 };
@@ -24,6 +31,10 @@ pub(crate) enum Primitive {
     Pop,
     /// The same, after it has stored an object above the top.
     Push,
+    /// Commits both words of a pair, exchanged, after it has read an object of the spare sheaf.
+    RotatePop,
+    /// The same, after it has stored an object there.
+    RotatePush,
     /// Commits a word that its caller gave.
     SwapIf,
     /// Commits the link that it has read from a block.
@@ -142,11 +153,11 @@ impl<'a> Sequence<'a> {
         Ok(())
     }
 
-    /// Rules 2 and 4 to 6: goes through the instructions in order, which is along every path, since jumps lead forward.
+    /// Rules 2 and 4 to 7: goes through the instructions in order, which is along every path, since jumps lead forward.
     fn follow(&self, infos: &[InstructionInfo]) -> Result<Primitive, String> {
         let mut states: Vec<Option<State>> = vec![None; self.instructions.len()];
         states[0] = Some(State::new(self.changed(infos)));
-        let (mut early, mut committed) = (false, None);
+        let (mut early, mut committed) = (None, None);
         for (at, (instruction, info)) in self.instructions.iter().zip(infos).enumerate() {
             let Some(mut state) = states[at].take() else { continue };
             let broken = |what: &str| format!("{what}: {}", text(instruction));
@@ -154,9 +165,9 @@ impl<'a> Sequence<'a> {
             if stores(info) {
                 match self.store(instruction, &state) {
                     Ok(Store::Arming) => {}
-                    Ok(Store::AboveTop) if early => return Err(broken("stores above the top twice")),
-                    Ok(Store::AboveTop) => early = true,
-                    Ok(Store::Commit(value)) => committed = Some(value),
+                    Ok(Store::AboveTop(_)) if early.is_some() => return Err(broken("stores above the top twice")),
+                    Ok(Store::AboveTop(top)) => early = Some(top),
+                    Ok(Store::Commit(value)) => committed = Some((value, state.clone())),
                     Err(what) => return Err(broken(what)),
                 }
             }
@@ -167,14 +178,21 @@ impl<'a> Sequence<'a> {
         let armed =
             self.instructions.iter().zip(infos).any(|(found, info)| found.next_ip() == self.descriptor.start && stores(info));
         require(armed, "the last instruction before the section arms it")?;
-        match (committed.ok_or("the section ends with its commit")?, early) {
-            (Value::Moved, true) => Ok(Primitive::Push),
-            (_, true) => Err("stores above the top of a word that it does not move".to_owned()),
-            (Value::Moved, false) => Ok(Primitive::Pop),
-            (Value::Input, false) => Ok(Primitive::SwapIf),
-            (Value::Link, false) => Ok(Primitive::Unchain),
-            (other, false) => Err(format!("commits what no primitive commits: {other:?}")),
-        }
+        let (value, state) = committed.ok_or("the section ends with its commit")?;
+        let primitive = match (value, early) {
+            (Value::Moved, Some(Value::Word)) => Primitive::Push,
+            (Value::Pair(Way::Up), Some(Value::SpareTop)) => Primitive::RotatePush,
+            (_, Some(_)) => return Err("stores above the top of a word that it does not move".to_owned()),
+            (Value::Moved, None) => Primitive::Pop,
+            (Value::Pair(Way::Down), None) if state.taken() => Primitive::RotatePop,
+            (Value::Pair(_), None) => return Err("moves a top, and neither stores nor reads the object".to_owned()),
+            (Value::Input, None) => Primitive::SwapIf,
+            (Value::Link, None) => Primitive::Unchain,
+            (other, None) => return Err(format!("commits what no primitive commits: {other:?}")),
+        };
+        let fast = matches!(primitive, Primitive::Pop | Primitive::Push);
+        require(fast || state.epoch(), "compares the epoch")?;
+        Ok(primitive)
     }
 
     /// The registers that are written behind the restart address: after an abort they hold anything.
@@ -186,9 +204,10 @@ impl<'a> Sequence<'a> {
     /// Which of the stores that are allowed this one is.
     fn store(&self, instruction: &Instruction, state: &State) -> Result<Store, &'static str> {
         let (base, index) = (instruction.memory_base(), instruction.memory_index());
-        let plain = instruction.mnemonic() == Mnemonic::Mov && instruction.memory_size().size() == 8;
-        if !plain || instruction.op1_kind() != OpKind::Register {
-            return Err("stores in another way than by a plain move of eight bytes");
+        let way = (instruction.mnemonic(), instruction.memory_size().size());
+        let wide = way == (Mnemonic::Movdqa, 16);
+        if !(wide || way == (Mnemonic::Mov, 8)) || instruction.op1_kind() != OpKind::Register {
+            return Err("stores in another way than by a plain move of eight bytes, or an aligned one of sixteen");
         }
         let (source, last) = (instruction.op1_register(), instruction.next_ip() == self.descriptor.end());
         if instruction.ip() < self.descriptor.start {
@@ -198,31 +217,34 @@ impl<'a> Sequence<'a> {
             return if arms { Ok(Store::Arming) } else { Err("stores before the section, and does not arm it") };
         }
         let bare = instruction.segment_prefix() == Register::None && instruction.memory_displacement64() == 0;
-        let examined = bare && index == Register::None && state.examined() == Some(base);
-        let places = (state.value(base), state.value(index));
-        let above_top = bare
-            && instruction.memory_index_scale() == 1
-            && matches!(places, (Value::Loaded, Value::Word) | (Value::Word, Value::Loaded));
-        match (last, examined, above_top) {
+        let looked_at = if wide { state.pair() } else { state.examined() };
+        let examined = bare && index == Register::None && looked_at == Some(base);
+        let top = state.top(instruction).filter(|top| bare && !wide && matches!(top, Value::Word | Value::SpareTop));
+        match (last, examined, top) {
+            (true, true, _) if wide && !matches!(state.value(source), Value::Pair(_)) => {
+                Err("commits sixteen bytes that are no pair exchanged")
+            }
             (true, true, _) => Ok(Store::Commit(state.value(source))),
             (true, false, _) => Err("commits to another place than the word of the own row that it has looked at"),
-            (false, _, true) => Ok(Store::AboveTop),
+            (false, _, Some(top)) => Ok(Store::AboveTop(top)),
             (false, ..) => Err("stores before the end, and not above the top"),
         }
     }
 
     /// Joins the state into those of the instructions that can be next.
     fn hand_on(&self, instruction: &Instruction, at: usize, state: &State, states: &mut [Option<State>]) {
-        let mut join = |to: usize| {
-            let joined = states[to].take().map_or_else(|| state.clone(), |other| other.join(state));
+        let mut join = |to: usize, jumps: bool| {
+            let state = state.branch(instruction, jumps);
+            let joined = states[to].take().map_or_else(|| state.clone(), |other| other.join(&state));
             states[to] = Some(joined);
         };
         if instruction.flow_control() != FlowControl::UnconditionalBranch && at + 1 < self.instructions.len() {
-            join(at + 1);
+            join(at + 1, false);
         }
         if instruction.flow_control() != FlowControl::Next {
             let target = instruction.near_branch_target();
-            self.instructions.iter().position(|other| other.ip() == target).into_iter().for_each(join);
+            let found = self.instructions.iter().position(|other| other.ip() == target);
+            found.into_iter().for_each(|to| join(to, true));
         }
     }
 }
@@ -230,7 +252,8 @@ impl<'a> Sequence<'a> {
 /// The stores that are allowed.
 enum Store {
     Arming,
-    AboveTop,
+    /// At this word.
+    AboveTop(Value),
     Commit(Value),
 }
 

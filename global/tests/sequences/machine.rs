@@ -22,6 +22,8 @@ struct Flags {
 pub(crate) struct Machine<'a> {
     image: &'a Image,
     decoded: HashMap<u64, Instruction>,
+    /// Where sections begin and end, in order; they do not overlap.
+    sections: Vec<(u64, u64)>,
     registers: [u64; 16],
     vectors: [u128; 16],
     flags: Flags,
@@ -36,9 +38,12 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(crate) fn new(image: &'a Image, memory: Memory) -> Self {
         let (decoded, aborted) = (HashMap::new(), Vec::new());
+        let mut sections: Vec<_> = image.descriptors.iter().map(|found| (found.start, found.end())).collect();
+        sections.sort_unstable();
         Self {
             image,
             decoded,
+            sections,
             registers: [0; 16],
             vectors: [0; 16],
             flags: Flags::default(),
@@ -83,11 +88,17 @@ impl<'a> Machine<'a> {
 
     /// True if the kernel would abort a section now.
     pub(crate) fn is_inside(&self) -> bool {
-        self.image.descriptors.iter().any(|descriptor| descriptor.covers(self.ip))
+        self.was_inside(self.ip)
     }
 
     pub(crate) fn was_inside(&self, address: u64) -> bool {
-        self.image.descriptors.iter().any(|descriptor| descriptor.covers(address))
+        let later = self.sections.partition_point(|&(start, _)| start <= address);
+        later > 0 && address < self.sections[later - 1].1
+    }
+
+    /// True for an instruction that is atomic for all.
+    pub(crate) fn is_locked(&self, address: u64) -> bool {
+        self.image.instruction(address).is_some_and(|instruction| instruction.has_lock_prefix())
     }
 
     /// What the kernel does when the thread has been preempted, or gets a signal.
@@ -129,7 +140,8 @@ impl<'a> Machine<'a> {
         let size = self.size(instruction, 0);
         match instruction.mnemonic() {
             Mnemonic::Nop | Mnemonic::Endbr64 => Ok(()),
-            Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movups | Mnemonic::Movaps => {
+            Mnemonic::Movaps | Mnemonic::Movdqa if self.is_unaligned(instruction)? => Err("is not aligned".to_owned()),
+            Mnemonic::Mov | Mnemonic::Movzx | Mnemonic::Movups | Mnemonic::Movdqu | Mnemonic::Movaps | Mnemonic::Movdqa => {
                 let value = self.read(instruction, 1)?;
                 self.write(instruction, 0, value)
             }
@@ -145,6 +157,43 @@ impl<'a> Machine<'a> {
                 let value = self.read(instruction, 0)? ^ self.read(instruction, 1)?;
                 self.write(instruction, 0, value)
             }
+            // Between a vector and a word: the rest of the vector is cleared.
+            Mnemonic::Movq => {
+                let value = self.read(instruction, 1)? as u64;
+                self.write(instruction, 0, value.into())
+            }
+            Mnemonic::Punpcklqdq => {
+                let (low, high) = (self.read(instruction, 0)? as u64, self.read(instruction, 1)? << 64);
+                self.write(instruction, 0, high | u128::from(low))
+            }
+            Mnemonic::Xadd => {
+                let (a, b) = (self.read(instruction, 0)? as u64, self.read(instruction, 1)? as u64);
+                let sum = self.arithmetic(Mnemonic::Add, a, b, size);
+                self.write(instruction, 1, a.into())?;
+                self.write(instruction, 0, sum.into())
+            }
+            Mnemonic::Imul if instruction.op_count() > 1 => {
+                let factor = instruction.op_count() - 2;
+                let product = (self.read(instruction, factor)? as u64).wrapping_mul(self.read(instruction, factor + 1)? as u64);
+                // Nobody here asks whether it fits.
+                self.write(instruction, 0, product.into())
+            }
+            Mnemonic::Inc | Mnemonic::Dec => {
+                let (value, carry) = (self.read(instruction, 0)? as u64, self.flags.carry);
+                let operation = if instruction.mnemonic() == Mnemonic::Inc { Mnemonic::Add } else { Mnemonic::Sub };
+                let result = self.arithmetic(operation, value, 1, size);
+                self.flags.carry = carry;
+                self.write(instruction, 0, result.into())
+            }
+            Mnemonic::Not => {
+                let value = self.read(instruction, 0)? as u64;
+                self.write(instruction, 0, (!value).into())
+            }
+            Mnemonic::Neg => {
+                let value = self.read(instruction, 0)? as u64;
+                let result = self.arithmetic(Mnemonic::Sub, 0, value, size);
+                self.write(instruction, 0, result.into())
+            }
             Mnemonic::Add | Mnemonic::Sub | Mnemonic::Cmp | Mnemonic::And | Mnemonic::Or | Mnemonic::Xor | Mnemonic::Test => {
                 let (a, b) = (self.read(instruction, 0)? as u64, self.read(instruction, 1)? as u64);
                 let result = self.arithmetic(instruction.mnemonic(), a, b, size);
@@ -159,6 +208,7 @@ impl<'a> Machine<'a> {
                 self.arithmetic(Mnemonic::Test, result, result, size);
                 self.write(instruction, 0, result.into())
             }
+            Mnemonic::Div if size >= 4 => self.divide(self.read(instruction, 0)?, size),
             Mnemonic::Mul if size == 8 => {
                 let product = self.read(instruction, 0)? * u128::from(self.registers[Register::RAX.number()]);
                 let high = (product >> 64) as u64;
@@ -191,6 +241,16 @@ impl<'a> Machine<'a> {
             }
             _ => self.execute_condition(instruction),
         }
+    }
+
+    fn divide(&mut self, by: u128, size: usize) -> Result<(), String> {
+        let half = |register: Register| u128::from(cut(self.registers[register.number()], size));
+        let whole = half(Register::RDX) << (size * 8) | half(Register::RAX);
+        let fits = |quotient: &u128| quotient >> (size * 8) == 0;
+        let quotient = whole.checked_div(by).filter(fits).ok_or("does not divide")?;
+        self.registers[Register::RAX.number()] = quotient as u64;
+        self.registers[Register::RDX.number()] = (whole % by) as u64;
+        Ok(())
     }
 
     fn execute_condition(&mut self, instruction: &Instruction) -> Result<(), String> {
@@ -293,6 +353,12 @@ impl<'a> Machine<'a> {
         };
         let index = part(instruction.memory_index())?.wrapping_mul(instruction.memory_index_scale().into());
         Ok(part(instruction.memory_base())?.wrapping_add(index).wrapping_add(instruction.memory_displacement64()))
+    }
+
+    /// True if there is a memory operand of sixteen bytes that does not lie as it must.
+    fn is_unaligned(&self, instruction: &Instruction) -> Result<bool, String> {
+        let memory = (0..instruction.op_count()).any(|at| instruction.op_kind(at) == OpKind::Memory);
+        Ok(memory && !self.address(instruction)?.is_multiple_of(16))
     }
 
     fn register(&self, register: Register) -> Result<u128, String> {
