@@ -8,7 +8,7 @@ use crate::stats::{add, count};
 use core::ptr::null_mut;
 use kmem_base::fault::{Fault, die};
 use kmem_base::pages::Kind;
-use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Word};
+use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
 use kmem_base::sync::Ordering;
 
 /// Whether an allocation may wait.
@@ -120,14 +120,17 @@ impl Slubq {
         }
     }
 
-    /// Exchanges main and spare sheaf, or shares what a full spare has among both. Null if the spare has nothing.
+    /// Exchanges main and spare sheaf, or, where that has happened to and fro, evens them out. Null if the spare has nothing.
     fn alloc_spare(&self, cache: &Cache, lease: &Lease, shape: Shape, here: Here) -> *mut u8 {
         let spare = self.percpu.peek(Place::spare(cache.slot()));
         if spare.is_empty(shape) {
             return null_mut();
         }
         count(&cache.counters_of(here).alloc_spare);
-        if spare.is_full(shape) { self.alloc_half(cache, lease, spare) } else { self.percpu.rotate_pop(lease, spare) }
+        match spare.turns().next(Way::Alloc) {
+            Some(turns) => self.percpu.rotate_pop(lease, spare, turns),
+            None => self.alloc_half(cache, lease, spare),
+        }
     }
 
     /// Makes the newer half of a full spare sheaf the main one, so that as many frees as allocations can follow without another slow

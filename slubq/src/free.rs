@@ -8,7 +8,7 @@ use crate::stats::count;
 use kmem_base::fault::{Fault, die};
 use kmem_base::knobs::Knob;
 use kmem_base::pages::{Kind, Page};
-use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Word};
+use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
 use kmem_base::sync::Ordering;
 
 /// A slab whose pages go back when this is dropped.
@@ -81,16 +81,15 @@ impl Slubq {
         }
     }
 
-    /// Exchanges main and spare sheaf, or evens out a full and a rather empty one. False if the spare has no room.
+    /// Exchanges main and spare sheaf, or, where that has happened to and fro, evens them out. False if the spare has no room.
     fn free_spare(&self, cache: &Cache, lease: &Lease, shape: Shape, object: *mut u8) -> bool {
         let spare = self.percpu.peek(Place::spare(cache.slot()));
         if spare.is_full(shape) {
             return false;
         }
-        if spare.len(shape) <= shape.cap / 2 {
-            self.free_half(cache, lease, shape, spare, object)
-        } else {
-            self.percpu.rotate_push(lease, spare, object)
+        match spare.turns().next(Way::Free) {
+            None if spare.len(shape) <= shape.cap / 2 => self.free_half(cache, lease, shape, spare, object),
+            turns => self.percpu.rotate_push(lease, spare, turns.unwrap_or(spare.turns()), object),
         }
     }
 

@@ -85,10 +85,12 @@ fn a_swing_of_half_a_batch_takes_no_slow_path() {
 }
 
 #[test]
-fn a_swing_of_a_batch_takes_one_slow_path_each_way_and_fetches_nothing() {
+fn a_swing_of_a_batch_takes_three_slow_paths_in_two_swings_at_most_and_fetches_nothing() {
+    // Mostly one each way: main and spare sheaf are exchanged. After some to and fro they are evened out, which may cost one more.
+    let most = SWINGS + SWINGS / 2;
     every_swing(64..=127, |swing, amplitude, slow, case| {
         assert!(amplitude <= swing.batch);
-        assert!(slow.allocs <= SWINGS && slow.frees <= SWINGS && slow.fetched == 0, "{slow:?}: {case}");
+        assert!(slow.allocs <= most && slow.frees <= most && slow.fetched == 0, "{slow:?}: {case}");
     });
 }
 

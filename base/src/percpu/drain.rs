@@ -151,7 +151,7 @@ impl PerCpu {
     fn is_untouched(&self, row: u32, slot: Slot) -> bool {
         let read = |place: Place| self.table.word(row, place.offset()).load(Ordering::Relaxed);
         let main = read(Place::main(slot));
-        let holds = main | read(Place::spare(slot)) | read(Place::stash(slot)) != 0;
+        let holds = !Word(main | read(Place::spare(slot))).is_none() || read(Place::stash(slot)) != 0;
         holds && main == self.table.idle_mark(row, slot).load(Ordering::Relaxed)
     }
 

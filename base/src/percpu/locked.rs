@@ -4,7 +4,7 @@
 
 use super::table::{Place, Slot, Table};
 use super::whereabouts::cpu;
-use super::word::{Chain, Word};
+use super::word::{Chain, Turns, Word};
 use crate::sync::{Ordering, relax};
 use core::ptr::null_mut;
 
@@ -81,7 +81,7 @@ impl<'a> Row<'a> {
     }
 
     /// As the sequence of that name.
-    pub(super) fn rotate_pop(&self, slot: Slot, epoch: u32, old: Word) -> *mut u8 {
+    pub(super) fn rotate_pop(&self, slot: Slot, epoch: u32, old: Word, turns: Turns) -> *mut u8 {
         let (main, spare) = (Place::main(slot), Place::spare(slot));
         if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
             return null_mut();
@@ -90,14 +90,14 @@ impl<'a> Row<'a> {
         let object = unsafe { *self.top(old).wrapping_sub(1) };
         if !object.is_null() {
             let emptied = self.get(main.offset());
-            self.set(main.offset(), old.0.wrapping_sub(8));
-            self.set(spare.offset(), emptied);
+            self.set(main.offset(), old.top().wrapping_sub(8));
+            self.set(spare.offset(), emptied | turns.bits());
         }
         object
     }
 
     /// As the sequence of that name.
-    pub(super) fn rotate_push(&self, slot: Slot, epoch: u32, old: Word, object: *mut u8) -> bool {
+    pub(super) fn rotate_push(&self, slot: Slot, epoch: u32, old: Word, turns: Turns, object: *mut u8) -> bool {
         let (main, spare) = (Place::main(slot), Place::spare(slot));
         if self.epoch(main) != epoch || self.get(spare.offset()) != old.0 {
             return false;
@@ -105,13 +105,13 @@ impl<'a> Row<'a> {
         // SAFETY: the caller says that the spare sheaf is not full, so its top is a slot.
         unsafe { *self.top(old) = object };
         let full = self.get(main.offset());
-        self.set(main.offset(), old.0.wrapping_add(8));
-        self.set(spare.offset(), full);
+        self.set(main.offset(), old.top().wrapping_add(8));
+        self.set(spare.offset(), full | turns.bits());
         true
     }
 
     fn top(&self, word: Word) -> *mut *mut u8 {
-        self.table.base().wrapping_add(word.0 as usize).cast()
+        self.table.base().wrapping_add(word.top() as usize).cast()
     }
 
     /// As the sequence of that name.

@@ -85,14 +85,14 @@ impl World {
     /// Exchanges main and spare sheaf for an allocation, if the spare has something.
     fn rotate_pop(&self) -> Vec<usize> {
         let (lease, spare) = (self.percpu.lease(SLOT), self.percpu.peek(SPARE));
-        let object = self.percpu.rotate_pop(&lease, spare);
+        let object = self.percpu.rotate_pop(&lease, spare, spare.turns());
         if object.is_null() { Vec::new() } else { std::vec![object.addr() / 16] }
     }
 
     /// The same for a free, if the spare has room.
     fn rotate_push(&self, object: usize) -> Vec<usize> {
         let (lease, spare) = (self.percpu.lease(SLOT), self.percpu.peek(SPARE));
-        let pushed = self.percpu.rotate_push(&lease, spare, address(object));
+        let pushed = self.percpu.rotate_push(&lease, spare, spare.turns(), address(object));
         if pushed { Vec::new() } else { std::vec![object] }
     }
 

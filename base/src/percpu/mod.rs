@@ -29,7 +29,7 @@ pub use rseq::MEMBARRIER;
 #[cfg(loom)]
 pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};
-pub use word::{Shape, Sheaf, Word};
+pub use word::{Shape, Sheaf, Turns, Way, Word};
 
 /// What says which CPU a thread is on: in tests, whoever wants to.
 #[cfg(any(loom, not(any(test, feature = "testing"))))]
@@ -194,30 +194,30 @@ impl PerCpu {
     /// is `spare`, with an object, and no drain has begun since the lease.
     #[inline]
     #[must_use]
-    pub fn rotate_pop(&self, lease: &Lease, spare: Word) -> *mut u8 {
+    pub fn rotate_pop(&self, lease: &Lease, spare: Word, turns: Turns) -> *mut u8 {
         if lease.shape().is_none() {
             return core::ptr::null_mut();
         }
         if self.table.is_locked() {
-            return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare);
+            return Row::take(&self.table).rotate_pop(lease.slot, lease.epoch, spare, turns);
         }
         let control = table::epoch_offset(Place::main(lease.slot));
-        rseq::rotate_pop(&self.table, lease.slot, control, lease.epoch, spare)
+        rseq::rotate_pop(&self.table, lease.slot, control, lease.epoch, spare, turns)
     }
 
     /// The same for a free: adds `object` to the spare sheaf. False unless the spare word is `spare`, with room, and no drain has begun
     /// since the lease.
     #[inline]
     #[must_use]
-    pub fn rotate_push(&self, lease: &Lease, spare: Word, object: *mut u8) -> bool {
+    pub fn rotate_push(&self, lease: &Lease, spare: Word, turns: Turns, object: *mut u8) -> bool {
         if lease.shape().is_none_or(|shape| spare.is_full(shape)) {
             return false;
         }
         if self.table.is_locked() {
-            return Row::take(&self.table).rotate_push(lease.slot, lease.epoch, spare, object);
+            return Row::take(&self.table).rotate_push(lease.slot, lease.epoch, spare, turns, object);
         }
         let control = table::epoch_offset(Place::main(lease.slot));
-        rseq::rotate_push(&self.table, lease.slot, control, lease.epoch, spare, object)
+        rseq::rotate_push(&self.table, lease.slot, control, lease.epoch, spare, turns, object)
     }
 
     /// The base of every word.

@@ -53,7 +53,41 @@ impl Shape {
     }
 }
 
-/// State of one queue: which sheaf, and how full. See the module.
+/// Which way a slow path went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// It was a free.
+    Free = 0,
+    /// It was an allocation.
+    Alloc = 1,
+}
+
+/// What the low three bits of a spare word remember: which way the last exchange with the main sheaf went, and how many in a row went
+/// the other way than the one before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turns(u64);
+
+impl Turns {
+    const WAY: u64 = 1;
+    const ONE: u64 = 2;
+    const MOST: u64 = 6;
+
+    /// After one more exchange; `None` if the queue has gone back and forth so often that exchanging no longer helps.
+    #[must_use]
+    pub const fn next(self, way: Way) -> Option<Self> {
+        match self.0 & Self::MOST {
+            _ if self.0 & Self::WAY == way as u64 => Some(Self(way as u64)),
+            Self::MOST => None,
+            turns => Some(Self((turns + Self::ONE) | way as u64)),
+        }
+    }
+
+    pub(super) const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+/// State of one queue: which sheaf, and how full. See the module. The low three bits of a spare word are its [`Turns`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Word(pub(super) u64);
@@ -65,7 +99,18 @@ impl Word {
     /// True if there is no sheaf.
     #[must_use]
     pub const fn is_none(self) -> bool {
-        self.0 == 0
+        self.top() == 0
+    }
+
+    /// What it remembers if it is a spare word.
+    #[must_use]
+    pub const fn turns(self) -> Turns {
+        Turns(self.0 & 7)
+    }
+
+    /// The address of the top, relative to the base.
+    pub(super) const fn top(self) -> u64 {
+        self.0 & !7
     }
 
     /// Objects in its sheaf, which must be of `shape`; 0 if there is none.
@@ -88,7 +133,7 @@ impl Word {
     /// True if there is no room in its sheaf, or no sheaf.
     #[must_use]
     pub const fn is_full(self, shape: Shape) -> bool {
-        self.0 & shape.mask() == 0
+        self.top() & shape.mask() == 0
     }
 }
 

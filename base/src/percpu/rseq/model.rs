@@ -26,7 +26,7 @@
 //! * Barriers that fail.
 
 use super::super::table::{Control, MASKS, Place, Slot, Table};
-use super::super::word::{Chain, Sheaf, Word};
+use super::super::word::{Chain, Sheaf, Turns, Word};
 use crate::sync::{AtomicU32, AtomicU64, Lazy, LocalKey, Mutex, MutexGuard, Ordering, UnsafeCell};
 use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
@@ -255,23 +255,23 @@ fn pair(table: &Table, slot: Slot, row: u32) -> (&AtomicU64, &AtomicU64) {
 }
 
 /// As on x86-64.
-pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, known: u32, old: Word) -> *mut u8 {
+pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, known: u32, old: Word, turns: Turns) -> *mut u8 {
     loop {
         let same = |row| epoch(table, control) == known && load(pair(table, slot, row).1) == old.0;
         let Some((sequence, ((main, spare), true))) = Sequence::begin(table, |row| (pair(table, slot, row), same(row))) else {
             return null_mut();
         };
         let popped = sequence.step(|| {
-            let below = slot_at(table, old.0.wrapping_sub(8));
-            if old.0 != 0 {
+            let below = slot_at(table, old.top().wrapping_sub(8));
+            if old.top() != 0 {
                 watch(below.addr(), false);
             }
             // SAFETY: as in `pop`.
             let object = unsafe { below.read() };
             if !object.is_null() {
                 let emptied = load(main);
-                commit(main, old.0.wrapping_sub(8));
-                commit(spare, emptied);
+                commit(main, old.top().wrapping_sub(8));
+                commit(spare, emptied | turns.bits());
             }
             object
         });
@@ -282,22 +282,30 @@ pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, k
 }
 
 /// As on x86-64.
-pub(in crate::percpu) fn rotate_push(table: &Table, slot: Slot, control: usize, known: u32, old: Word, object: *mut u8) -> bool {
+pub(in crate::percpu) fn rotate_push(
+    table: &Table,
+    slot: Slot,
+    control: usize,
+    known: u32,
+    old: Word,
+    turns: Turns,
+    object: *mut u8,
+) -> bool {
     loop {
         let same = |row| epoch(table, control) == known && load(pair(table, slot, row).1) == old.0;
         let Some((sequence, ((main, spare), true))) = Sequence::begin(table, |row| (pair(table, slot, row), same(row))) else {
             return false;
         };
         let stored = sequence.step(|| {
-            let free = slot_at(table, old.0);
+            let free = slot_at(table, old.top());
             watch(free.addr(), true);
             // SAFETY: the sheaf has room; uninterrupted, it is this row's.
             unsafe { free.write(object) }
         });
         let committed = || {
             let full = load(main);
-            commit(main, old.0.wrapping_add(8));
-            commit(spare, full);
+            commit(main, old.top().wrapping_add(8));
+            commit(spare, full | turns.bits());
         };
         if stored.is_some() && sequence.step(committed).is_some() {
             return true;

@@ -1,7 +1,7 @@
 //! Where there are no restartable sequences: the fast paths do nothing, and everything goes through the locked rows.
 
 use super::super::table::{Slot, Table};
-use super::super::word::Word;
+use super::super::word::{Turns, Word};
 use core::ptr::null_mut;
 
 /// Never has an object.
@@ -17,12 +17,12 @@ pub(in crate::percpu) fn push(_table: &Table, _slot: Slot, _object: *mut u8) -> 
 }
 
 /// Never succeeds.
-pub(in crate::percpu) fn rotate_pop(_: &Table, _: Slot, _: usize, _: u32, _: Word) -> *mut u8 {
+pub(in crate::percpu) fn rotate_pop(_: &Table, _: Slot, _: usize, _: u32, _: Word, _: Turns) -> *mut u8 {
     null_mut()
 }
 
 /// Never succeeds.
-pub(in crate::percpu) fn rotate_push(_: &Table, _: Slot, _: usize, _: u32, _: Word, _: *mut u8) -> bool {
+pub(in crate::percpu) fn rotate_push(_: &Table, _: Slot, _: usize, _: u32, _: Word, _: Turns, _: *mut u8) -> bool {
     false
 }
 

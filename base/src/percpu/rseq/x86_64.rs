@@ -12,7 +12,7 @@
 //! through one register without index, so that the processor forwards the last store to the next load.
 
 use super::super::table::{MASKS, PAIRS, Slot, Table};
-use super::super::word::Word;
+use super::super::word::{Turns, Word};
 use crate::config::CPU_ROW_SHIFT;
 use core::arch::asm;
 
@@ -120,7 +120,7 @@ pub(in crate::percpu) fn push(table: &Table, slot: Slot, object: *mut u8) -> boo
 /// Takes an object from the spare sheaf of `slot` and makes that sheaf the main one, in exchange for the one that was. Null if the spare
 /// word is not `old`, or holds nothing, the epoch at `control` is no longer `epoch`, or there is no row.
 #[inline]
-pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, epoch: u32, old: Word) -> *mut u8 {
+pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, epoch: u32, old: Word, turns: Turns) -> *mut u8 {
     let object: *mut u8;
     // SAFETY: as for `pop`. Both words change in one store.
     unsafe {
@@ -134,12 +134,15 @@ pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, e
             "cmp [{t} + 8], {old}",
             "jne 776f",
             "mov {v}, {old}",
+            "and {v}, -8",
             "mov {o}, [{o} + {v} - 8]",
             "test {o}, {o}",
             "jz 773f",
             "sub {v}, 8",
             "movq {w}, {v}",
-            "movq {x}, [{t}]",
+            "mov {v}, [{t}]",
+            "or {v}, {turns}",
+            "movq {x}, {v}",
             "punpcklqdq {w}, {x}",
             "movdqa [{t}], {w}",
             "773:",
@@ -153,6 +156,7 @@ pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, e
             control = in(reg) control,
             epoch = in(reg) epoch,
             old = in(reg) old.0,
+            turns = in(reg) turns.bits(),
             t = out(reg) _,
             v = out(reg) _,
             o = out(reg) object,
@@ -167,7 +171,15 @@ pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, e
 /// Adds `object` to the spare sheaf of `slot`, which `old` says has room, and makes that sheaf the main one, in exchange for the one that
 /// was. False if the spare word is not `old`, the epoch at `control` is no longer `epoch`, or there is no row.
 #[inline]
-pub(in crate::percpu) fn rotate_push(table: &Table, slot: Slot, control: usize, epoch: u32, old: Word, object: *mut u8) -> bool {
+pub(in crate::percpu) fn rotate_push(
+    table: &Table,
+    slot: Slot,
+    control: usize,
+    epoch: u32,
+    old: Word,
+    turns: Turns,
+    object: *mut u8,
+) -> bool {
     // SAFETY: as for `push`. Both words change in one store.
     unsafe {
         asm!(
@@ -180,10 +192,13 @@ pub(in crate::percpu) fn rotate_push(table: &Table, slot: Slot, control: usize, 
             "cmp [{t} + 8], {old}",
             "jne {none}",
             "mov {v}, {old}",
+            "and {v}, -8",
             "mov [{b} + {v}], {object}",
             "add {v}, 8",
             "movq {w}, {v}",
-            "movq {x}, [{t}]",
+            "mov {v}, [{t}]",
+            "or {v}, {turns}",
+            "movq {x}, {v}",
             "punpcklqdq {w}, {x}",
             "movdqa [{t}], {w}",
             "773:",
@@ -193,6 +208,7 @@ pub(in crate::percpu) fn rotate_push(table: &Table, slot: Slot, control: usize, 
             control = in(reg) control,
             epoch = in(reg) epoch,
             old = in(reg) old.0,
+            turns = in(reg) turns.bits(),
             object = in(reg) object,
             t = out(reg) _,
             v = out(reg) _,
