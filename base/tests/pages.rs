@@ -285,3 +285,37 @@ fn the_limit_counts_huge_blocks_too() {
     assert_eq!(pages.stats().used, 0);
     assert!(pages.stats().refused >= 3);
 }
+
+#[test]
+fn where_nothing_new_can_be_had_a_search_does_not_give_up() {
+    let (pages, source) = supply();
+    pages.configure(1 << 30, 0, 8 << 20, Thp::Auto);
+    let runs: Vec<_> = (0..2 * 1500).map(|at| pages.alloc(if at % 2 == 0 { 2 } else { 1 }, 1, Kind::Large).unwrap()).collect();
+    let last = pages.alloc(3, 1, Kind::Large).unwrap();
+    // What was made writable in advance is used up.
+    source.plan(Plan::Kind(Call::Commit));
+    while pages.alloc(1, 1, Kind::Large).is_some() {}
+    runs.iter().step_by(2).for_each(|&run| free(pages, run));
+    free(pages, last);
+    for _ in 0..3 {
+        let found = pages.alloc(3, 1, Kind::Large).expect("there is a run of three pages");
+        assert_eq!(found.address, last.address);
+        free(pages, found);
+    }
+    assert!(pages.check());
+}
+
+#[test]
+fn an_alignment_that_nobody_asked_for_is_no_reason_to_refuse() {
+    let (pages, source) = supply();
+    let _before = pages.alloc(1, 1, Kind::Large).unwrap();
+    let run = pages.alloc(16, 1, Kind::Large).unwrap();
+    source.plan(Plan::Kind(Call::Commit));
+    while pages.alloc(1, 1, Kind::Large).is_some() {}
+    free(pages, run);
+    let refused = pages.stats().refused;
+    let block = pages.alloc_large(16 * PAGE_SIZE, 8, false);
+    assert_eq!(block, run.address, "a megabyte, at no multiple of a quarter of it");
+    assert_eq!(pages.stats().refused, refused);
+    assert!(pages.check());
+}

@@ -392,3 +392,47 @@ fn fork_takes_every_row_and_gives_it_back() {
     });
     assert!(ground.percpu.drain(slot, Idle::Any, |_| panic!("nothing is there")));
 }
+
+/// Sheaves that this thread's row takes into an empty stash that may hold ten.
+fn stash_takes(ground: &Ground, slot: Slot, shape: Shape) -> usize {
+    let (lease, most) = (ground.percpu.lease(slot), 10 * u64::from(shape.cap) * u64::from(SIZE));
+    let full = vec![8; shape.cap as usize];
+    let refused =
+        (0..).find_map(|count| ground.percpu.stash(&lease, ground.sheaf(shape, &full), most).err().map(|sheaf| (count, sheaf)));
+    let (count, sheaf) = refused.unwrap();
+    ground.contents(sheaf);
+    while let Some(sheaf) = ground.percpu.unstash(&lease) {
+        ground.contents(sheaf);
+    }
+    count
+}
+
+#[test]
+fn what_a_stash_may_hold_does_not_drift() {
+    let (ground, slot, shape) = (Ground::new(ROWS), Slot::new(HEAVY), Shape::holding(7));
+    ground.percpu.shape_first(slot, shape, SIZE);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let ground = &ground;
+            scope.spawn(move || {
+                let mut random = SplitMix64::new(thread);
+                let (lease, full) = (ground.percpu.lease(slot), vec![8; shape.cap as usize]);
+                for _ in 0..200_000 {
+                    on_cpu(random.below(2) as u32);
+                    if random.percent(50) {
+                        if let Err(sheaf) = ground.percpu.stash(&lease, ground.sheaf(shape, &full), 1 << 20) {
+                            ground.contents(sheaf);
+                        }
+                    } else if let Some(sheaf) = ground.percpu.unstash(&lease) {
+                        ground.contents(sheaf);
+                    }
+                }
+            });
+        }
+    });
+    ground.percpu.drain(slot, Idle::Any, |sheaf| drop(ground.contents(sheaf)));
+    for cpu in 0..ROWS {
+        on_cpu(cpu);
+        assert_eq!(stash_takes(&ground, slot, shape), 10, "row {cpu}");
+    }
+}

@@ -33,11 +33,12 @@ impl Pages {
         if size >= self.huge_threshold.load(Ordering::Relaxed) {
             return self.alloc_huge(size, align, self.wants_huge(Thp::On));
         }
-        let align = align.max(start_align(size)) >> PAGE_SHIFT;
-        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from(align)) else {
+        let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from(align >> PAGE_SHIFT)) else {
             return null_mut();
         };
-        let run = if zeroed { self.alloc_zeroed(pages, align, Kind::Large) } else { self.alloc(pages, align, Kind::Large) };
+        // The start is a wish: an alignment that nobody asked for takes address space that there may not be.
+        let aligns = [align.max((start_align(size) >> PAGE_SHIFT) as u32), align];
+        let run = if zeroed { self.alloc_zeroed_at(pages, aligns, Kind::Large) } else { self.alloc_at(pages, aligns, Kind::Large) };
         run.map_or(null_mut(), |run| run.address)
     }
 

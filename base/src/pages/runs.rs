@@ -76,6 +76,19 @@ impl Runs {
         best.map(|(_, place)| place..place + pages)
     }
 
+    /// The first fit, however many runs it takes to find it: for when there is nothing else.
+    pub(super) fn first_fit(&self, pages: usize, align: usize) -> Option<Fit> {
+        let mut at = self.hints[pages.ilog2() as usize] as usize;
+        while let Some(start) = self.free.next_set(at, self.top) {
+            at = self.free.next_clear(start, self.top);
+            let place = self.aligned(start, align);
+            if place + pages <= at {
+                return Some(place..place + pages);
+            }
+        }
+        None
+    }
+
     /// A place that reaches beyond the top: the free run just below it, if any, continued upwards.
     pub(super) fn above(&self, pages: usize, align: usize) -> Fit {
         let place = self.aligned(self.free.run_start(self.top), align);

@@ -124,7 +124,12 @@ impl Pages {
 
     /// Takes a run of `pages` pages whose address is a multiple of `align` pages. O(runs probed).
     pub fn alloc(&self, pages: u32, align: u32, kind: Kind) -> Option<Run> {
-        let (arena, fit) = self.claim(pages as usize, align.max(1) as usize)?;
+        self.alloc_at(pages, [align; 2], kind)
+    }
+
+    /// The same with two alignments: one that is wished for, and one that must be.
+    pub(super) fn alloc_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
+        let (arena, fit) = self.claim(pages as usize, aligns)?;
         let dirt = self.arenas[arena].dirt();
         let zeroed = dirt.next(&fit).is_none();
         dirt.refresh(&fit);
@@ -133,7 +138,12 @@ impl Pages {
 
     /// The same, with every byte zero: only pages that may not be are cleared.
     pub fn alloc_zeroed(&self, pages: u32, align: u32, kind: Kind) -> Option<Run> {
-        let (arena, fit) = self.claim(pages as usize, align.max(1) as usize)?;
+        self.alloc_zeroed_at(pages, [align; 2], kind)
+    }
+
+    /// [`Self::alloc_at`], with every byte zero.
+    pub(super) fn alloc_zeroed_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
+        let (arena, fit) = self.claim(pages as usize, aligns)?;
         let dirt = self.arenas[arena].dirt();
         let mut rest = fit.clone();
         while let Some(dirty) = dirt.next(&rest) {
@@ -193,16 +203,13 @@ impl Pages {
         false
     }
 
-    fn claim(&self, pages: usize, align: usize) -> Option<(usize, Fit)> {
+    fn claim(&self, pages: usize, aligns: [u32; 2]) -> Option<(usize, Fit)> {
+        let [wish, align] = aligns.map(|align| align.max(1) as usize);
         if pages == 0 || pages.max(align) > ARENA_MAX_PAGES || !self.charge(pages) {
             return None;
         }
         let mut state = self.state.lock();
-        let found = self.claim_in(&mut state, pages, align).or_else(|| {
-            // A new arena is for want of address space. Where memory is refused, it would be refused there too.
-            let roomy = self.has_room(&state, pages, align);
-            if roomy { None } else { self.claim_in_new(&mut state, pages, align) }
-        });
+        let found = self.claim_in(&mut state, pages, wish).or_else(|| self.claim_last(&mut state, pages, align));
         drop(state);
         if found.is_none() {
             self.used.fetch_sub(pages, Ordering::Relaxed);
@@ -221,6 +228,21 @@ impl Pages {
             }
         }
         (0..count).find_map(|arena| self.claim_above(state, arena, pages, align))
+    }
+
+    /// The same for want of anything better: any fit there is, or a new arena.
+    #[cold]
+    fn claim_last(&self, state: &mut State, pages: usize, align: usize) -> Option<(usize, Fit)> {
+        let count = self.count.load(Ordering::Relaxed);
+        let fit = (0..count).find_map(|arena| Some((arena, state.runs[arena].first_fit(pages, align)?)));
+        if let Some((arena, fit)) = &fit {
+            state.runs[*arena].claim(fit);
+            return Some((*arena, fit.clone()));
+        }
+        // A new arena is for want of address space. Where memory is refused, it would be refused there too.
+        let above = (0..count).find_map(|arena| self.claim_above(state, arena, pages, align));
+        let roomy = above.is_some() || self.has_room(state, pages, align);
+        if roomy { above } else { self.claim_in_new(state, pages, align) }
     }
 
     /// True if some arena has address space left for that many pages.

@@ -65,16 +65,16 @@ impl Blocks {
     /// The same without waiting or asking for memory.
     #[must_use]
     pub fn get_nowait(&self, percpu: &PerCpu, shape: Shape) -> Option<Sheaf> {
-        let block = percpu.unchain(Place::empties(shape.order_index()), 0);
+        let (block, _) = percpu.unchain(Place::empties(shape.order_index()), 0)?;
         // SAFETY: as in `get`.
-        (!block.is_null()).then(|| unsafe { Sheaf::new(block, shape) })
+        Some(unsafe { Sheaf::new(block, shape) })
     }
 
     /// Takes a sheaf's block back; its objects are elsewhere.
     pub fn put(&self, percpu: &PerCpu, sheaf: Sheaf) {
         let order = sheaf.shape().order_index();
         let block = sheaf.into_block();
-        if !percpu.chain(Place::empties(order), 0, block, CHAIN) {
+        if percpu.chain(Place::empties(order), 0, block, CHAIN).is_none() {
             self.lists[order].lock().give(block);
         }
     }

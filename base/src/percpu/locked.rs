@@ -124,15 +124,15 @@ impl<'a> Row<'a> {
     }
 
     /// As the sequence of that name.
-    pub(super) fn unchain(&self, place: Place, epoch: u32) -> u64 {
+    pub(super) fn unchain(&self, place: Place, epoch: u32) -> Option<u64> {
         let head = self.get(place.offset());
         if head == 0 || self.epoch(place) != epoch {
-            return 0;
+            return None;
         }
         // SAFETY: a chained block is the chain's, and its first eight bytes are the link.
         let next = unsafe { *Chain(head).block().cast::<u64>() };
         self.set(place.offset(), next);
-        head
+        Some(head)
     }
 
     fn epoch(&self, place: Place) -> u32 {

@@ -177,10 +177,17 @@ impl PerCpu {
     #[inline]
     #[must_use]
     pub fn swap_if(&self, lease: &Lease, place: Place, old: Word, new: Word) -> bool {
+        self.swap_in(place, lease.epoch, old.0, new.0).is_some()
+    }
+
+    /// The same; returns the row that it happened in.
+    #[inline]
+    fn swap_in(&self, place: Place, epoch: u32, old: u64, new: u64) -> Option<u32> {
         if self.table.is_locked() {
-            return Row::take(&self.table).swap_if(place, lease.epoch, old, new);
+            let row = Row::take(&self.table);
+            return row.swap_if(place, epoch, Word(old), Word(new)).then(|| row.number());
         }
-        rseq::swap_if(&self.table, place.offset(), table::epoch_offset(place), lease.epoch, old.0, new.0)
+        rseq::swap_if(&self.table, place.offset(), table::epoch_offset(place), epoch, old, new)
     }
 
     /// Exchanges main and spare sheaf of `lease`'s slot for an allocation: takes an object from the spare one. Null unless the spare word
@@ -224,13 +231,8 @@ impl PerCpu {
     #[must_use]
     pub fn unstash(&self, lease: &Lease) -> Option<Sheaf> {
         lease.shape()?;
-        let head = self.unchain(Place::stash(lease.slot), lease.epoch);
-        if head.is_null() {
-            return None;
-        }
-        if let Some(row) = self.row() {
-            self.table.stashed(row).fetch_sub(self.weight(lease), Ordering::Relaxed);
-        }
+        let (head, row) = self.unchain(Place::stash(lease.slot), lease.epoch)?;
+        self.table.stashed(row).fetch_sub(self.weight(lease), Ordering::Relaxed);
         // SAFETY: a stashed block held a full sheaf of the lease's shape, and is now ours.
         Some(unsafe { Sheaf::from_full(head, lease.shape) })
     }
@@ -249,42 +251,43 @@ impl PerCpu {
     pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u64) -> Result<(), Sheaf> {
         debug_assert!(sheaf.is_full());
         let Some(row) = self.row().filter(|_| lease.shape().is_some()) else { return Err(sheaf) };
-        let (stashed, weight) = (self.table.stashed(row), self.weight(lease));
-        if stashed.load(Ordering::Relaxed).wrapping_add(weight) as i64 > most as i64 {
+        let weight = self.weight(lease);
+        if self.table.stashed(row).load(Ordering::Relaxed).wrapping_add(weight) as i64 > most as i64 {
             return Err(sheaf);
         }
         let block = sheaf.into_block();
-        if self.chain(Place::stash(lease.slot), lease.epoch, block, Chain::MOST) {
-            stashed.fetch_add(weight, Ordering::Relaxed);
+        if let Some(row) = self.chain(Place::stash(lease.slot), lease.epoch, block, Chain::MOST) {
+            // Where it went, which may be another row by now: or the counts would drift apart.
+            self.table.stashed(row).fetch_add(weight, Ordering::Relaxed);
             return Ok(());
         }
         // SAFETY: the block is still ours and still holds a full sheaf.
         Err(unsafe { Sheaf::from_full(block, lease.shape) })
     }
 
-    /// Takes the first block off a chain of this CPU's row; null if there is none.
+    /// Takes the first block off a chain of this CPU's row, if there is one; and says which row that was.
     #[inline]
-    fn unchain(&self, place: Place, epoch: u32) -> *mut u8 {
-        let head = if self.table.is_locked() {
-            Row::take(&self.table).unchain(place, epoch)
+    fn unchain(&self, place: Place, epoch: u32) -> Option<(*mut u8, u32)> {
+        let (head, row) = if self.table.is_locked() {
+            let row = Row::take(&self.table);
+            (row.unchain(place, epoch)?, row.number())
         } else {
-            rseq::unchain(&self.table, place.offset(), table::epoch_offset(place), epoch)
+            rseq::unchain(&self.table, place.offset(), table::epoch_offset(place), epoch)?
         };
-        Chain(head).block()
+        Some((Chain(head).block(), row))
     }
 
-    /// Puts `block` on a chain of this CPU's row, unless it has `most` blocks.
+    /// Puts `block` on a chain of this CPU's row, unless it has `most` blocks. Returns the row if so.
     #[inline]
-    fn chain(&self, place: Place, epoch: u32, block: *mut u8, most: u64) -> bool {
-        let Some(row) = self.row() else { return false };
+    fn chain(&self, place: Place, epoch: u32, block: *mut u8, most: u64) -> Option<u32> {
+        let row = self.row()?;
         let chain = Chain(self.table.word(row, place.offset()).load(Ordering::Relaxed));
         if chain.len() >= most {
-            return false;
+            return None;
         }
         // SAFETY: the block is ours until the swap succeeds.
         unsafe { block.cast::<u64>().write(chain.0) };
-        let lease = Lease { slot: Slot::new(0), epoch, shape: Shape { order: 0, cap: 0 } };
-        self.swap_if(&lease, place, Word(chain.0), Word(chain.with(block).0))
+        self.swap_in(place, epoch, chain.0, chain.with(block).0)
     }
 
     /// Takes what `fork` must not find taken.

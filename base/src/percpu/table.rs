@@ -236,8 +236,8 @@ impl Table {
         self.word(row, STASHES + 16 * slot.index() + 8)
     }
 
-    /// Bytes of objects in the stashes of row `row`. A thread that is moved between filling a stash and counting counts in another row,
-    /// so that this may be a little off, even below zero.
+    /// Bytes of objects in the stashes of row `row`, less than nothing while whoever takes counts before whoever put. Nobody may count in
+    /// a row other than the one that holds the sheaf: that would never be made good.
     pub(super) fn stashed(&self, row: u32) -> &AtomicU64 {
         self.word(row, STASHED)
     }

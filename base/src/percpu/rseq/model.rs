@@ -314,35 +314,35 @@ pub(in crate::percpu) fn rotate_push(
 }
 
 /// As on x86-64.
-pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, known: u32, old: u64, new: u64) -> bool {
+pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, known: u32, old: u64, new: u64) -> Option<u32> {
     loop {
-        let read = |row| (table.word(row, off), epoch(table, control) == known && load(table.word(row, off)) == old);
+        let read = |row| (row, epoch(table, control) == known && load(table.word(row, off)) == old);
         match Sequence::begin(table, read) {
-            Some((sequence, (word, true))) => {
-                if sequence.step(|| commit(word, new)).is_some() {
-                    return true;
+            Some((sequence, (row, true))) => {
+                if sequence.step(|| commit(table.word(row, off), new)).is_some() {
+                    return Some(row);
                 }
             }
-            _ => return false,
+            _ => return None,
         }
     }
 }
 
 /// As on x86-64.
-pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, known: u32) -> u64 {
+pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, known: u32) -> Option<(u64, u32)> {
     loop {
-        let read = |row| (table.word(row, off), if epoch(table, control) == known { load(table.word(row, off)) } else { 0 });
-        let Some((sequence, (word, head))) = Sequence::begin(table, read) else { return 0 };
+        let read = |row| (row, if epoch(table, control) == known { load(table.word(row, off)) } else { 0 });
+        let (sequence, (row, head)) = Sequence::begin(table, read)?;
         if head == 0 {
-            return 0;
+            return None;
         }
         let taken = sequence.step(|| {
             let link = Chain(head).block().cast::<u64>();
             // SAFETY: uninterrupted, the block is this row's chain's, and its first eight bytes are the link.
-            commit(word, unsafe { link.read() });
+            commit(table.word(row, off), unsafe { link.read() });
         });
         if taken.is_some() {
-            return head;
+            return Some((head, row));
         }
     }
 }

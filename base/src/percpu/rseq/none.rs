@@ -27,13 +27,13 @@ pub(in crate::percpu) fn rotate_push(_: &Table, _: Slot, _: usize, _: u32, _: Wo
 }
 
 /// Never succeeds.
-pub(in crate::percpu) fn swap_if(_table: &Table, _off: usize, _control: usize, _epoch: u32, _old: u64, _new: u64) -> bool {
-    false
+pub(in crate::percpu) fn swap_if(_table: &Table, _off: usize, _control: usize, _epoch: u32, _old: u64, _new: u64) -> Option<u32> {
+    None
 }
 
 /// Always empty.
-pub(in crate::percpu) fn unchain(_table: &Table, _off: usize, _control: usize, _epoch: u32) -> u64 {
-    0
+pub(in crate::percpu) fn unchain(_table: &Table, _off: usize, _control: usize, _epoch: u32) -> Option<(u64, u32)> {
+    None
 }
 
 /// No row.

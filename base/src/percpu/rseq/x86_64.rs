@@ -13,6 +13,7 @@
 
 use super::super::table::{MASKS, PAIRS, Slot, Table};
 use super::super::word::{Turns, Word};
+use crate::config::CPU_ROW_SHIFT;
 use core::arch::asm;
 
 /// The head of every critical section: descriptor 771 of section 772..773 with abort handler 774, restart at 775. Arms the section
@@ -221,41 +222,50 @@ pub(in crate::percpu) fn rotate_push(
     true
 }
 
-/// Replaces the word at `off` by `new` if it is `old` and the epoch at `control` is still `epoch`.
+/// Replaces the word at `off` by `new` if it is `old` and the epoch at `control` is still `epoch`. Returns the row if so.
 #[inline]
-pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, epoch: u32, old: u64, new: u64) -> bool {
+pub(in crate::percpu) fn swap_if(table: &Table, off: usize, control: usize, epoch: u32, old: u64, new: u64) -> Option<u32> {
+    let word: usize;
     // SAFETY: as for `pop`.
     unsafe {
         asm!(
-            enter!("{none}"),
+            enter!("776f"),
             "add {t}, {off}",
             "add {t}, [{table}]",
             "cmp [{table} + {control}], {epoch:e}",
-            "jne {none}",
+            "jne 776f",
             "cmp [{t}], {old}",
-            "jne {none}",
+            "jne 776f",
             "mov [{t}], {new}",
             "773:",
+            ".pushsection .text.unlikely, \"ax\"",
+            "776: xor {t:e}, {t:e}",
+            "jmp 773b",
+            ".popsection",
             table = in(reg) table,
             off = in(reg) off,
             control = in(reg) control,
             epoch = in(reg) epoch,
             old = in(reg) old,
             new = in(reg) new,
-            t = out(reg) _,
+            t = out(reg) word,
             v = out(reg) _,
-            none = label { return false },
             options(nostack),
         );
     }
-    true
+    (word != 0).then(|| row_of(table, word))
 }
 
-/// Takes the first block off the chain at `off`: the word becomes what the block's first eight bytes hold. Returns the old word, 0 if
-/// the chain is empty, the epoch at `control` is no longer `epoch`, or there is no row.
+/// The row that the word at address `word` is in.
+fn row_of(table: &Table, word: usize) -> u32 {
+    ((word - table.base().addr()) >> CPU_ROW_SHIFT) as u32
+}
+
+/// Takes the first block off the chain at `off`: the word becomes what the block's first eight bytes hold. Returns the old word and the
+/// row; nothing if the chain is empty, the epoch at `control` is no longer `epoch`, or there is no row.
 #[inline]
-pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, epoch: u32) -> u64 {
-    let head: u64;
+pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, epoch: u32) -> Option<(u64, u32)> {
+    let (head, word): (u64, usize);
     // SAFETY: as for `pop`; a block on the chain stays mapped even when somebody else has just taken it.
     unsafe {
         asm!(
@@ -282,13 +292,13 @@ pub(in crate::percpu) fn unchain(table: &Table, off: usize, control: usize, epoc
             off = in(reg) off,
             control = in(reg) control,
             epoch = in(reg) epoch,
-            t = out(reg) _,
+            t = out(reg) word,
             v = out(reg) _,
             o = out(reg) head,
             options(nostack),
         );
     }
-    head
+    (head != 0).then(|| (head, row_of(table, word)))
 }
 
 /// The id of this thread's row right now.
