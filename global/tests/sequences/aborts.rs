@@ -32,7 +32,8 @@ fn cases_of(op: Op) -> Vec<Case> {
 /// Runs the case with `kind` before each instruction at which it matters.
 fn everywhere(lab: &mut Lab<'_>, case: &Case, kind: Kind) {
     let points = lab.hold(case, &[]).points;
-    assert!(points.len() > 5, "{points:?}");
+    // Some of them refuse before they look at a row.
+    assert!(points.len() > 1, "{points:?}");
     for at in points {
         lab.hold(case, &[Event { at, kind }]);
     }
