@@ -65,10 +65,14 @@ mod tests {
 
     #[test]
     fn pages_that_are_written_are_resident_and_were_faults() {
-        let before = (resident(), page_faults());
-        let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
-        assert!(resident() >= before.0 + (32 << 20));
-        assert!(page_faults() > before.1);
-        drop(memory);
+        let grows = || {
+            let before = (resident(), page_faults());
+            let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
+            let after = (resident(), page_faults());
+            drop(memory);
+            after.0 >= before.0 + (32 << 20) && after.1 > before.1
+        };
+        // Other tests run beside this one, and give back as much now and then.
+        assert!((0..20).any(|_| grows()));
     }
 }
