@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::{Kind, Pages, Run};
+use super::{Kind, Pages, Run, Thp};
 use crate::config::PAGE_SIZE;
 use crate::source::Scratch;
 use crate::sync::UnsafeCell;
@@ -30,7 +30,7 @@ impl World {
     fn new(source: &'static Scratch, runs: usize) -> (Arc<Self>, Vec<Run>) {
         source.begin();
         let pages = Pages::new(source);
-        pages.configure(64 * PAGE_SIZE, 0, 32 << 20);
+        pages.configure(64 * PAGE_SIZE, 0, 32 << 20, Thp::Off);
         let first = pages.alloc(1, 1, Kind::Large).unwrap();
         let world = Self { pages, first: first.address.addr(), bytes: std::array::from_fn(|_| UnsafeCell::new(())) };
         world.free(&first);
@@ -102,7 +102,7 @@ fn loom_two_who_allocate_first_share_one_arena() {
     explore(|| {
         SOURCE.begin();
         let pages = Arc::new(Pages::new(&SOURCE));
-        pages.configure(64 * PAGE_SIZE, 0, 32 << 20);
+        pages.configure(64 * PAGE_SIZE, 0, 32 << 20, Thp::Off);
         let theirs = pages.clone();
         let other = thread::spawn(move || theirs.alloc(1, 1, Kind::Large).unwrap());
         let mine = pages.alloc(1, 1, Kind::Large).unwrap();
@@ -169,13 +169,13 @@ fn loom_of_two_who_want_the_last_page_of_the_limit_one_gets_it() {
     static SOURCE: Scratch = Scratch::new();
     explore(|| {
         let (world, runs) = World::new(&SOURCE, 1);
-        world.pages.configure(64 * PAGE_SIZE, 2 * PAGE_SIZE, 32 << 20);
+        world.pages.configure(64 * PAGE_SIZE, 2 * PAGE_SIZE, 32 << 20, Thp::Off);
         let theirs = world.clone();
         let other = thread::spawn(move || theirs.pages.alloc(1, 1, Kind::Large));
         let mine = world.pages.alloc(1, 1, Kind::Large);
         let held: Vec<_> = [mine, other.join().unwrap(), Some(runs[0])].into_iter().flatten().collect();
         assert_eq!(held.len(), 2);
-        world.pages.configure(64 * PAGE_SIZE, 0, 32 << 20);
+        world.pages.configure(64 * PAGE_SIZE, 0, 32 << 20, Thp::Off);
         world.settle(&held);
     });
 }
