@@ -11,6 +11,9 @@ use kmem_base::pages::{Kind, Page};
 use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
 use kmem_base::sync::Ordering;
 
+/// Of so many small objects of other CPUs' slabs that are freed where there is no queue, the last begins one.
+const HOMEWARDS: u64 = 32;
+
 /// A slab whose pages go back when this is dropped.
 struct Released<'a> {
     slubq: &'a Slubq,
@@ -65,7 +68,7 @@ impl Slubq {
             return;
         }
         self.tick();
-        if self.is_anothers(cache, here, object) && self.percpu.peek(Place::main(cache.slot())).is_none() {
+        if self.goes_home(cache, here, object) {
             return self.free_direct(cache, object);
         }
         match shape.and_then(|shape| self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)) {
@@ -107,10 +110,14 @@ impl Slubq {
         kept
     }
 
-    /// True if `object` shares a cache line with others, and its slab is another CPU's. Such an object must not be the first in a queue:
-    /// it would be handed out here again and again, while its neighbours are in use there. Theory 6.4.
-    fn is_anothers(&self, cache: &Cache, here: Here, object: *mut u8) -> bool {
-        cache.geometry.shares_lines() && self.slab_of(cache, object).page().home.load(Ordering::Relaxed) as usize != here.shard
+    /// True if `object` is not to be the first in a queue: it shares a cache line with others, and its slab is another CPU's. It would be
+    /// handed out here again and again, while its neighbours are in use there. Whoever frees nothing else gets a queue all the same, after
+    /// a few. Theory 6.4.
+    fn goes_home(&self, cache: &Cache, here: Here, object: *mut u8) -> bool {
+        cache.geometry.shares_lines()
+            && self.percpu.peek(Place::main(cache.slot())).is_none()
+            && self.slab_of(cache, object).page().home.load(Ordering::Relaxed) as usize != here.shard
+            && !(cache.counters_of(here).free_direct.load(Ordering::Relaxed) + 1).is_multiple_of(HOMEWARDS)
     }
 
     fn free_direct(&self, cache: &Cache, object: *mut u8) {

@@ -203,3 +203,20 @@ fn slots_are_used_again_when_no_other_is_left_oldest_first() {
     }
     heap.slubq.check().unwrap();
 }
+
+/// Theory 6.4: a small object of another CPU's slab does not begin a queue, but who frees many of them gets one.
+#[test]
+fn who_frees_only_what_others_allocated_gets_a_queue() {
+    on_cpu(Some(0));
+    let four = Settings::new().with(Knob::DecayMs, 0).with(Knob::PerCpu, 1).with(Knob::ArenaMb, 64);
+    let heap = Heap::new(&four.with(Knob::Cpus, 4).with(Knob::Shards, 4).with(Knob::Nodes, 1));
+    let cache = heap.cache(&Spec::new("small", 32, 8).with(Flags::NO_MERGE));
+    let objects = alloc_many(&heap, cache, 2000);
+    on_cpu(Some(1));
+    free_all(&heap, cache, objects[..10].iter().copied());
+    assert_eq!((read(&cache.counters().free_direct), read(&cache.counters().free_slowpath)), (10, 10), "home");
+    free_all(&heap, cache, objects[10..].iter().copied());
+    assert!(read(&cache.counters().free_direct) < 40 && read(&cache.counters().free_slowpath) < 100, "into a queue");
+    on_cpu(None);
+    heap.slubq.check().unwrap();
+}
