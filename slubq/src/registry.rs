@@ -282,9 +282,10 @@ impl Slubq {
         last
     }
 
-    /// Objects in use, once those are back that another thread is just bringing from a queue to their slab.
+    /// Objects in use, once those are back that a pass of another thread is just bringing from a queue to their slab, and the slabs that it
+    /// is punching. Not for ever: the pass may be this thread's own, in a destructor.
     fn settled_objects(&self, cache: &Cache) -> usize {
-        const ROUNDS: usize = 64;
+        const ROUNDS: usize = 1 << 13;
         let mut round = 0;
         for _ in 0..ROUNDS {
             if self.live_objects(cache) == 0 && cache.slabs() == 0 {
