@@ -8,8 +8,10 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// A two-level bitmap over words that somebody else owns. Changes need outside locking; the words are atomic only so that a reader
 /// without the lock sees no torn word.
+///
+/// Words of either kind lie `STEP` words apart, so that bitmaps over the same places can be interleaved.
 #[derive(Debug, Clone, Copy)]
-pub struct Bitmap2 {
+pub struct Bitmap2<const STEP: usize> {
     words: *const AtomicU64,
     summary: *const AtomicU64,
 }
@@ -44,7 +46,7 @@ pub fn next_in(from: usize, to: usize, word: impl Fn(usize) -> u64) -> Option<us
     None
 }
 
-impl Bitmap2 {
+impl<const STEP: usize> Bitmap2<STEP> {
     /// A bitmap of no places.
     pub const EMPTY: Self = Self { words: core::ptr::null(), summary: core::ptr::null() };
 
@@ -62,14 +64,14 @@ impl Bitmap2 {
     #[must_use]
     pub fn word(&self, index: usize) -> u64 {
         // SAFETY: in range by the contract of `new`.
-        unsafe { (*self.words.add(index)).load(Ordering::Relaxed) }
+        unsafe { (*self.words.add(index * STEP)).load(Ordering::Relaxed) }
     }
 
     fn update(&self, index: usize, value: u64) {
         // SAFETY: in range by the contract of `new`.
         unsafe {
-            (*self.words.add(index)).store(value, Ordering::Relaxed);
-            let summary = &*self.summary.add(index / 64);
+            (*self.words.add(index * STEP)).store(value, Ordering::Relaxed);
+            let summary = &*self.summary.add(index / 64 * STEP);
             let bit = 1 << (index % 64);
             let old = summary.load(Ordering::Relaxed);
             summary.store(if value == 0 { old & !bit } else { old | bit }, Ordering::Relaxed);
@@ -98,7 +100,7 @@ impl Bitmap2 {
             return (found < to).then_some(found);
         }
         // SAFETY: in range by the contract of `new`.
-        let summary = |index| unsafe { (*self.summary.add(index)).load(Ordering::Relaxed) };
+        let summary = |index| unsafe { (*self.summary.add(index * STEP)).load(Ordering::Relaxed) };
         let word = next_in(from / 64 + 1, to.div_ceil(64), summary)?;
         let found = word * 64 + self.word(word).trailing_zeros() as usize;
         (found < to).then_some(found)
@@ -138,7 +140,7 @@ impl Bitmap2 {
     pub fn check(&self, to: usize) -> bool {
         (0..to.div_ceil(64)).all(|index| {
             // SAFETY: in range by the contract of `new`.
-            let summary = unsafe { (*self.summary.add(index / 64)).load(Ordering::Relaxed) };
+            let summary = unsafe { (*self.summary.add(index / 64 * STEP)).load(Ordering::Relaxed) };
             (summary >> (index % 64)) & 1 == u64::from(self.word(index) != 0)
         })
     }
@@ -152,16 +154,21 @@ mod tests {
 
     const PLACES: usize = 64 * 70;
 
-    fn memory() -> (Vec<AtomicU64>, Vec<AtomicU64>) {
-        let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
+    fn memory(step: usize) -> (Vec<AtomicU64>, Vec<AtomicU64>) {
+        let zeros = |n: usize| (0..n * step).map(|_| AtomicU64::new(0)).collect();
         (zeros(PLACES / 64), zeros(2))
     }
 
     #[test]
     fn agrees_with_a_plain_array() {
-        let (words, summary) = memory();
+        agrees::<1>();
+        agrees::<4>();
+    }
+
+    fn agrees<const STEP: usize>() {
+        let (words, summary) = memory(STEP);
         // SAFETY: both vectors outlive the bitmap and cover every place used.
-        let map = unsafe { Bitmap2::new(words.as_ptr(), summary.as_ptr()) };
+        let map = unsafe { Bitmap2::<STEP>::new(words.as_ptr(), summary.as_ptr()) };
         let mut plain = [false; PLACES];
         let mut seed = 1_u64;
         for _ in 0..3000 {
@@ -185,6 +192,9 @@ mod tests {
             assert_eq!(map.run_start(at), start);
             assert_eq!(map.count(from, PLACES), plain[from..].iter().filter(|&&set| set).count());
         }
+        let between =
+            |table: &[AtomicU64]| (0..table.len()).filter(|at| at % STEP > 0).all(|at| table[at].load(Ordering::Relaxed) == 0);
+        assert!(between(&words) && between(&summary), "what lies between is others'");
     }
 
     #[test]
@@ -210,9 +220,9 @@ mod tests {
 
     #[test]
     fn a_summary_that_disagrees_is_noticed() {
-        let (words, summary) = memory();
+        let (words, summary) = memory(1);
         // SAFETY: as above.
-        let map = unsafe { Bitmap2::new(words.as_ptr(), summary.as_ptr()) };
+        let map = unsafe { Bitmap2::<1>::new(words.as_ptr(), summary.as_ptr()) };
         for place in [0, 63, 64, 64 * 64 - 1, 64 * 64, PLACES - 1] {
             words[place / 64].store(1 << (place % 64), Ordering::Relaxed);
             assert!(!map.check(PLACES) && map.check(place / 64 * 64), "a set bit that no summary shows");

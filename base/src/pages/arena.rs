@@ -1,17 +1,20 @@
-//! An arena: one reservation of address space, and beside it a table with a descriptor and a class byte for each of its pages.
+//! An arena: one reservation of address space, with tables of its pages in front of them.
 //!
 //! ```text
-//! | pages ...                          | descriptors | class bytes | free | young | old | summary |
-//!   base            ^limit (writable)    each table is writable as far as the limit needs it
+//! | marks | class bytes | descriptors ...                    | pages ...                  |
+//!   all writable          writable as far as the limit needs   base            ^limit (writable)
 //! ```
+//!
+//! The tables grow from near the reservation's start, so that those of a small heap lie close together: few page tables of the
+//! system's, and one call makes them writable.
 
 use super::dirt::Dirt;
+use super::marks::Marks;
 use super::page::Page;
 use super::runs::Runs;
-use crate::bitmap::Bitmap2;
 use crate::config::{COMMIT_MAX_PAGES, COMMIT_MIN_PAGES, HUGE_PAGE, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::PageSource;
-use crate::sync::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering, begin, const_fn};
+use crate::sync::{AtomicPtr, AtomicU8, AtomicUsize, Ordering, begin, const_fn};
 use core::ptr::{NonNull, null_mut};
 
 /// The part that is read without a lock. Written once, before the arena counts; only the limit grows.
@@ -22,23 +25,24 @@ pub(super) struct Arena {
     limit: AtomicUsize,
     pages: AtomicPtr<Page>,
     classes: AtomicPtr<AtomicU8>,
-    young: AtomicPtr<AtomicU64>,
-    old: AtomicPtr<AtomicU64>,
+    marks: AtomicPtr<Marks>,
     /// Pages reserved.
     len: AtomicUsize,
 }
 
-/// Bytes per table for `pages` pages, in the order of the picture above.
-const fn tables(pages: usize) -> [usize; 6] {
-    let words = pages.div_ceil(64);
-    let sizes = [pages * size_of::<Page>(), pages * size_of::<AtomicU8>(), words * 8, words * 8, words * 8, words.div_ceil(64) * 8];
-    let mut i = 0;
-    let mut rounded = [0; 6];
-    while i < sizes.len() {
-        rounded[i] = sizes[i].next_multiple_of(PAGE_SIZE);
-        i += 1;
-    }
-    rounded
+/// Where the class bytes of an arena of `len` pages begin, in bytes from its marks.
+const fn classes_at(len: usize) -> usize {
+    len.div_ceil(64) * size_of::<Marks>()
+}
+
+/// The same of its descriptors.
+const fn pages_at(len: usize) -> usize {
+    (classes_at(len) + len * size_of::<AtomicU8>()).next_multiple_of(align_of::<Page>())
+}
+
+/// Bytes of tables that must be writable before the first `pages` pages of `len` are.
+const fn tables(len: usize, pages: usize) -> usize {
+    (pages_at(len) + pages * size_of::<Page>()).next_multiple_of(PAGE_SIZE)
 }
 
 impl Arena {
@@ -50,8 +54,7 @@ impl Arena {
                 limit: AtomicUsize::new(0),
                 pages: AtomicPtr::new(null_mut()),
                 classes: AtomicPtr::new(null_mut()),
-                young: AtomicPtr::new(null_mut()),
-                old: AtomicPtr::new(null_mut()),
+                marks: AtomicPtr::new(null_mut()),
                 len: AtomicUsize::new(0),
             }
         }
@@ -59,30 +62,27 @@ impl Arena {
 
     /// Reserves `len` pages and their tables. Nothing is writable yet.
     pub(super) fn reserve(&self, source: &dyn PageSource, len: usize) -> Option<Runs> {
-        let total = len * PAGE_SIZE + tables(len).iter().sum::<usize>();
         // Two MiB so that huge pages can lie in it; a small arena does not waste address space on that.
         let align = if len >= 1024 { HUGE_PAGE } else { PAGE_SIZE };
-        let base = source.reserve(total, align)?;
-        let table = |index: usize| {
-            let before: usize = tables(len).iter().take(index).sum();
-            // SAFETY: inside the reservation, by the sum above.
-            unsafe { base.as_ptr().add(len * PAGE_SIZE + before) }
-        };
-        self.pages.store(table(0).cast(), Ordering::Relaxed);
-        self.classes.store(table(1).cast(), Ordering::Relaxed);
+        let front = tables(len, len).next_multiple_of(align);
+        // A multiple of the alignment: newer kernels then align the mapping by themselves.
+        let start = source.reserve((front + len * PAGE_SIZE).next_multiple_of(align), align)?.as_ptr();
+        // SAFETY: inside the reservation, by the sums above.
+        let (classes, pages, base) = unsafe { (start.add(classes_at(len)), start.add(pages_at(len)), start.add(front)) };
+        self.marks.store(start.cast(), Ordering::Relaxed);
+        self.classes.store(classes.cast(), Ordering::Relaxed);
+        self.pages.store(pages.cast(), Ordering::Relaxed);
         self.len.store(len, Ordering::Relaxed);
-        self.base.store(base.as_ptr(), Ordering::Relaxed);
-        self.young.store(table(3).cast(), Ordering::Relaxed);
-        self.old.store(table(4).cast(), Ordering::Relaxed);
-        // SAFETY: the tables cover `len` places, are zero once committed, and only places below the limit are used.
-        let free = unsafe { Bitmap2::new(table(2).cast(), table(5).cast()) };
-        Some(Runs::new(free, self.dirt(), base.as_ptr().addr() >> PAGE_SHIFT))
+        self.base.store(base, Ordering::Relaxed);
+        // SAFETY: the table covers `len` places, is zero once committed, and only places below the limit are used.
+        let free = unsafe { Marks::free(start.cast()) };
+        Some(Runs::new(free, self.dirt(), base.addr() >> PAGE_SHIFT))
     }
 
     /// The dirtiness of this arena's pages.
     pub(super) fn dirt(&self) -> Dirt {
-        // SAFETY: the tables cover every page below the limit, and no other is asked about.
-        unsafe { Dirt::new(self.young.load(Ordering::Relaxed), self.old.load(Ordering::Relaxed)) }
+        // SAFETY: the table covers every page below the limit, and no other is asked about.
+        unsafe { Dirt::new(self.marks.load(Ordering::Relaxed)) }
     }
 
     /// Makes the first `pages` pages and their table entries writable, and some more to save calls; with `huge` pages if it can be.
@@ -99,17 +99,12 @@ impl Arena {
 
     fn commit_to(&self, source: &dyn PageSource, limit: usize, target: usize, huge: bool) -> bool {
         let base = self.base.load(Ordering::Relaxed);
-        let (old, new, all) = (tables(limit), tables(target), tables(self.len()));
-        let mut start = self.len() * PAGE_SIZE;
+        let (from, to) = (if limit == 0 { 0 } else { tables(self.len(), limit) }, tables(self.len(), target));
         // Tables first: a page must never be writable without its descriptor. What a failed call leaves committed is committed
         // again later, which changes nothing.
-        for index in 0..new.len() {
-            let from = if limit == 0 { 0 } else { old[index] };
-            // SAFETY: inside the reservation.
-            if new[index] > from && !unsafe { commit(source, base.add(start + from), new[index] - from) } {
-                return false;
-            }
-            start += all[index];
+        // SAFETY: inside the reservation.
+        if to > from && !unsafe { commit(source, self.marks.load(Ordering::Relaxed).cast::<u8>().add(from), to - from) } {
+            return false;
         }
         // SAFETY: inside the reservation.
         if !unsafe { commit(source, base.add(limit << PAGE_SHIFT), (target - limit) << PAGE_SHIFT) } {
@@ -127,20 +122,12 @@ impl Arena {
 
     /// Makes the table entries of the pages from `limit` to `target`, and the words that begin there.
     fn begin(&self, limit: usize, target: usize) {
-        let tables = tables(self.len());
         let words = limit.div_ceil(64)..target.div_ceil(64);
-        let (free, summary) = (self.len() * PAGE_SIZE + tables[..2].iter().sum::<usize>(), tables[2..5].iter().sum::<usize>());
-        let summaries = words.start.div_ceil(64)..words.end.div_ceil(64);
-        let word = || AtomicU64::new(0);
         // SAFETY: just committed, so zeroed, and below no limit that anybody has seen.
         unsafe {
             begin(self.pages.load(Ordering::Relaxed).add(limit), target - limit, Page::new);
             begin(self.classes.load(Ordering::Relaxed).add(limit), target - limit, || AtomicU8::new(0));
-            begin(self.young.load(Ordering::Relaxed).add(words.start), words.len(), word);
-            begin(self.old.load(Ordering::Relaxed).add(words.start), words.len(), word);
-            let table = self.base.load(Ordering::Relaxed).add(free).cast::<AtomicU64>();
-            begin(table.add(words.start), words.len(), word);
-            begin(table.byte_add(summary).add(summaries.start), summaries.len(), word);
+            begin(self.marks.load(Ordering::Relaxed).add(words.start), words.len(), Marks::new);
         }
     }
 

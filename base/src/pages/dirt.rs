@@ -2,6 +2,7 @@
 //!
 //! `young` since the last decay tick, `old` before; a page with neither bit reads as zero.
 
+use super::marks::Marks;
 use super::runs::Fit;
 use crate::bitmap::{each_word, next_in};
 use crate::sync::{AtomicU64, Ordering};
@@ -9,26 +10,24 @@ use crate::sync::{AtomicU64, Ordering};
 /// The two bitmaps of one arena. Words are atomic and bits of different pages independent, so no lock is needed for the bits of
 /// pages that the caller owns.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dirt {
-    young: *const AtomicU64,
-    old: *const AtomicU64,
-}
+pub(super) struct Dirt(*const Marks);
 
 // SAFETY: the words are shared memory that lives as long as the process.
 unsafe impl Send for Dirt {}
 
 impl Dirt {
-    pub(super) const EMPTY: Self = Self { young: core::ptr::null(), old: core::ptr::null() };
+    pub(super) const EMPTY: Self = Self(core::ptr::null());
 
     /// # Safety
-    /// Both tables cover every page that is ever asked about, zeroed, for as long as the process runs.
-    pub(super) const unsafe fn new(young: *const AtomicU64, old: *const AtomicU64) -> Self {
-        Self { young, old }
+    /// The table covers every page that is ever asked about, zeroed, for as long as the process runs.
+    pub(super) const unsafe fn new(marks: *const Marks) -> Self {
+        Self(marks)
     }
 
     fn words(&self, index: usize) -> (&'static AtomicU64, &'static AtomicU64) {
         // SAFETY: by the contract of `new`.
-        unsafe { (&*self.young.add(index), &*self.old.add(index)) }
+        let marks = unsafe { &*self.0.add(index) };
+        (&marks.young, &marks.old)
     }
 
     /// Marks `pages` dirty.

@@ -8,6 +8,7 @@ mod large;
 mod list;
 #[cfg(all(test, loom))]
 mod loom_models;
+mod marks;
 mod page;
 mod runs;
 mod supply;

@@ -1,7 +1,8 @@
 //! Free runs of one arena. Below `top` a set bit is a free page; above it everything is free and was never touched.
 
 use super::dirt::Dirt;
-use crate::bitmap::{Bitmap2, next_in};
+use super::marks::Free;
+use crate::bitmap::next_in;
 use crate::config::{FIT_MISSES, FIT_PROBES};
 use core::ops::Range;
 
@@ -10,7 +11,7 @@ const HINTS: usize = 25;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Runs {
-    free: Bitmap2,
+    free: Free,
     dirt: Dirt,
     /// Page number of the arena's first byte in the address space, for alignment.
     frame: usize,
@@ -30,9 +31,9 @@ pub(super) type Fit = Range<usize>;
 
 impl Runs {
     pub(super) const EMPTY: Self =
-        Self { free: Bitmap2::EMPTY, dirt: Dirt::EMPTY, frame: 0, top: 0, hints: [0; HINTS], rove: [0; HINTS] };
+        Self { free: Free::EMPTY, dirt: Dirt::EMPTY, frame: 0, top: 0, hints: [0; HINTS], rove: [0; HINTS] };
 
-    pub(super) fn new(free: Bitmap2, dirt: Dirt, frame: usize) -> Self {
+    pub(super) fn new(free: Free, dirt: Dirt, frame: usize) -> Self {
         Self { free, dirt, frame, ..Self::EMPTY }
     }
 

@@ -13,10 +13,18 @@ const CHAIN: u64 = 48;
 /// Bytes of blocks made at once.
 const BATCH: usize = 8 << 10;
 
+/// Blocks that nobody has.
 #[derive(Debug)]
-struct List(*mut u8);
+struct List {
+    /// Given back, chained.
+    head: *mut u8,
+    /// Those of the last batch that were never used lie here, untouched: chained, each would make an OS page resident.
+    fresh: *mut u8,
+    /// How many.
+    left: usize,
+}
 
-// SAFETY: a list of dead blocks, reached under its lock alone.
+// SAFETY: dead blocks, reached under the list's lock alone.
 unsafe impl Send for List {}
 
 /// The shared lists.
@@ -31,7 +39,7 @@ impl Blocks {
         /// No blocks.
         #[must_use]
         pub const fn new() -> Self {
-            Self { lists: filled![Lock::new(List(null_mut())); SHEAF_ORDERS], made: AtomicUsize::new(0) }
+            Self { lists: filled![Lock::new(List::EMPTY); SHEAF_ORDERS], made: AtomicUsize::new(0) }
         }
     }
 
@@ -41,7 +49,7 @@ impl Blocks {
         if let Some(sheaf) = self.get_nowait(percpu, shape) {
             return Some(sheaf);
         }
-        let mut block = self.lists[shape.order_index()].lock().take();
+        let mut block = self.lists[shape.order_index()].lock().take(1 << shape.order);
         if block.is_null() {
             block = self.make(meta, pages, shape)?;
         }
@@ -58,7 +66,12 @@ impl Blocks {
         let first = meta.alloc(pages, count * size, size)?.as_ptr();
         self.made.fetch_add(count * size, Ordering::Relaxed);
         let mut list = self.lists[order].lock();
-        (1..count).rev().for_each(|at| list.give(first.wrapping_add(at * size)));
+        if list.left == 0 {
+            (list.fresh, list.left) = (first.wrapping_add(size), count - 1);
+        } else {
+            // Another thread's batch came in between.
+            (1..count).rev().for_each(|at| list.give(first.wrapping_add(at * size)));
+        }
         Some(first)
     }
 
@@ -107,18 +120,27 @@ impl Default for Blocks {
 }
 
 impl List {
-    fn take(&mut self) -> *mut u8 {
-        let block = self.0;
+    const EMPTY: Self = Self { head: null_mut(), fresh: null_mut(), left: 0 };
+
+    /// A block of `size` bytes, or null.
+    fn take(&mut self, size: usize) -> *mut u8 {
+        let block = self.head;
         if !block.is_null() {
-            // SAFETY: a listed block's first eight bytes are the link.
-            self.0 = unsafe { block.cast::<*mut u8>().read() };
+            // SAFETY: a chained block's first eight bytes are the link.
+            self.head = unsafe { block.cast::<*mut u8>().read() };
+            return block;
         }
+        if self.left == 0 {
+            return null_mut();
+        }
+        let block = self.fresh;
+        (self.fresh, self.left) = (block.wrapping_add(size), self.left - 1);
         block
     }
 
     fn give(&mut self, block: *mut u8) {
         // SAFETY: the block is dead and at least eight bytes long.
-        unsafe { block.cast::<*mut u8>().write(self.0) };
-        self.0 = block;
+        unsafe { block.cast::<*mut u8>().write(self.head) };
+        self.head = block;
     }
 }

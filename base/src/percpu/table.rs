@@ -180,13 +180,15 @@ impl Table {
     /// Maps `cpus` rows. The base is aligned to the largest sheaf and has a null below it, which is never written.
     pub(super) fn map(&self, source: &dyn PageSource, cpus: u32) -> bool {
         let cpus = cpus.clamp(1, MAX_CPUS);
-        let align = 1 << SHEAF_MAX_ORDER;
-        let front = align.max(os_page());
-        let Some(front_at) = source.map(front + cpus as usize * CPU_ROW, front) else {
+        let (align, page) = (1_usize << SHEAF_MAX_ORDER, os_page());
+        let front = align.max(page);
+        let Some(at) = source.map(front + cpus as usize * CPU_ROW, page) else {
             return false;
         };
-        // SAFETY: inside the mapping just made, which is never unmapped.
-        self.base.store(unsafe { front_at.as_ptr().add(front) }, Ordering::Relaxed);
+        // Cheaper than an aligned mapping: the first aligned place that is not the mapping's first.
+        let skip = align - at.as_ptr().addr() % align;
+        // SAFETY: inside the mapping just made, as `skip` is at most `align`; it is never unmapped.
+        self.base.store(unsafe { at.as_ptr().add(skip) }, Ordering::Relaxed);
         self.cpus.store(cpus, Ordering::Relaxed);
         for row in 0..cpus {
             // SAFETY: they lie in the row, which was just mapped.

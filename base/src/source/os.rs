@@ -13,21 +13,28 @@ pub struct OsSource;
 
 const NORESERVE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
 
-fn mmap(len: usize, prot: i32, flags: i32) -> Option<NonNull<u8>> {
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
-    let at = unsafe { libc::mmap(null_mut(), len, prot, flags, -1, 0) };
+/// Maps `len` bytes at `wish` if they are free, else anywhere.
+fn mmap(wish: *mut u8, len: usize, prot: i32, flags: i32) -> Option<NonNull<u8>> {
+    // SAFETY: a new anonymous mapping touches no existing memory: without `MAP_FIXED` the address is only a wish.
+    let at = unsafe { libc::mmap(wish.cast(), len, prot, flags, -1, 0) };
     if at == libc::MAP_FAILED { None } else { NonNull::new(at.cast()) }
 }
 
-/// Maps `len` bytes aligned to `align` by mapping more and cutting both ends off.
+/// Maps `len` bytes aligned to `align`: where the kernel likes, or just below that, since it goes downwards, or by mapping more and
+/// cutting both ends off.
 fn mmap_aligned(len: usize, align: usize, prot: i32, flags: i32) -> Option<NonNull<u8>> {
-    let at = mmap(len, prot, flags)?;
-    if at.as_ptr().addr().is_multiple_of(align) {
-        return Some(at);
+    let mut wish = null_mut::<u8>();
+    for _ in 0..2 {
+        let at = mmap(wish, len, prot, flags)?;
+        let past = at.as_ptr().addr() % align;
+        if past == 0 {
+            return Some(at);
+        }
+        // SAFETY: just mapped, used by nobody.
+        unsafe { libc::munmap(at.as_ptr().cast(), len) };
+        wish = at.as_ptr().wrapping_sub(past);
     }
-    // SAFETY: just mapped, used by nobody.
-    unsafe { libc::munmap(at.as_ptr().cast(), len) };
-    let at = mmap(len.checked_add(align)?, prot, flags)?;
+    let at = mmap(null_mut(), len.checked_add(align)?, prot, flags)?;
     let head = at.as_ptr().addr().next_multiple_of(align) - at.as_ptr().addr();
     // SAFETY: head + len + tail is the mapping just made; the ends are used by nobody. Failing to cut them only wastes address
     // space.

@@ -2,7 +2,7 @@
 
 extern crate std;
 use super::*;
-use crate::sync::AtomicU64;
+use crate::pages::marks::Marks;
 use kmem_testkit::SplitMix64;
 use std::vec;
 use std::vec::Vec;
@@ -75,9 +75,9 @@ impl Plain {
     }
 }
 
-/// Memory for the bitmaps of an arena.
-fn memory() -> [Vec<AtomicU64>; 4] {
-    [PAGES / 64, PAGES / 64, PAGES / 64, 1].map(|words| (0..words).map(|_| AtomicU64::new(0)).collect())
+/// The bits of an arena.
+fn memory() -> Vec<Marks> {
+    (0..PAGES / 64).map(|_| Marks::new()).collect()
 }
 
 /// Both tables must agree on everything that can be asked.
@@ -107,9 +107,9 @@ fn agree(runs: &mut Runs, plain: &Plain, random: &mut SplitMix64) {
 #[test]
 fn runs_agree_with_a_plain_array() {
     for seed in 0..6 {
-        let [words, young, old, summary] = memory();
-        // SAFETY: the vectors outlive the runs and cover every page.
-        let (free, dirt) = unsafe { (Bitmap2::new(words.as_ptr(), summary.as_ptr()), Dirt::new(young.as_ptr(), old.as_ptr())) };
+        let table = memory();
+        // SAFETY: the table outlives the runs and covers every page.
+        let (free, dirt) = unsafe { (Marks::free(table.as_ptr()), Dirt::new(table.as_ptr())) };
         let mut runs = Runs::new(free, dirt, FRAME);
         let mut plain = Plain { free: vec![false; PAGES], age: vec![Age::Zero; PAGES], top: 0 };
         let (mut random, mut held) = (SplitMix64::new(seed), Vec::<Fit>::new());
@@ -156,9 +156,9 @@ fn runs_agree_with_a_plain_array() {
 
 #[test]
 fn disagreement_is_noticed() {
-    let [words, young, old, summary] = memory();
+    let table = memory();
     // SAFETY: as above.
-    let (free, dirt) = unsafe { (Bitmap2::new(words.as_ptr(), summary.as_ptr()), Dirt::new(young.as_ptr(), old.as_ptr())) };
+    let (free, dirt) = unsafe { (Marks::free(table.as_ptr()), Dirt::new(table.as_ptr())) };
     let mut runs = Runs::new(free, dirt, FRAME);
     runs.claim(&(0..100));
     runs.release(&(10..20));
