@@ -53,6 +53,9 @@ unsafe impl Backend for Heap {
     fn trim(level: Level) -> usize {
         Self::get().trim(level)
     }
+    fn tick() {
+        Self::get().tick();
+    }
     fn fork_watch() -> &'static AtomicU32 {
         &WATCHED
     }

@@ -40,6 +40,7 @@ pub(crate) fn knob(u: &mut Unstructured<'_>) -> Result<(Knob, u64)> {
         Knob::ArenaMb => 1 << (n % 11),
         Knob::Shards => n % 65,
         Knob::Nodes => n % 17,
+        Knob::Thp => n % 3,
         Knob::HugeKb => 128 << (n % 10),
         Knob::DecayMs => [0, 1, 1000, 86_400_000][n as usize % 4],
         Knob::StashKb => [0, 4, 64, 512, 1 << 20][n as usize % 5],

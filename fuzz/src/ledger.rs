@@ -121,6 +121,14 @@ unsafe impl PageSource for Ledger {
         Some(self.enter(at, len, None))
     }
 
+    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
+        let range = range(at, len);
+        let writable = self.entries().range(..=range.start).next_back().is_some_and(|(_, entry)| entry.writable(&range));
+        assert!(writable, "advised, but not writable: {range:x?}");
+        // SAFETY: the caller's promise, which was just checked.
+        unsafe { self.faulty.advise_huge(at, len) };
+    }
+
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
         let range = range(at, len);
         let writable = self.entries().range(..=range.start).next_back().is_some_and(|(_, entry)| entry.writable(&range));

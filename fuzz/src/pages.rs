@@ -6,7 +6,7 @@ use crate::decode::{Failing, size, trace};
 use crate::world::World;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use kmem_base::config::{PAGE_SHIFT, PAGE_SIZE};
-use kmem_base::pages::{Grown, Kind, Page, Pages};
+use kmem_base::pages::{Grown, Kind, Page, Pages, Thp};
 use kmem_base::source::{Plan, os_page};
 use stamps::Stamps;
 use std::alloc::Layout;
@@ -97,7 +97,7 @@ pub fn run(data: &[u8]) {
 impl Supply {
     fn new(arena: u8) -> Self {
         let world = World::new(Pages::new);
-        world.it.configure(4 << 20 << (arena % 9), 0, 8 << 20);
+        world.it.configure(4 << 20 << (arena % 9), 0, 8 << 20, Thp::Auto);
         Self { world, stamps: Stamps::default(), held: [None; SLOTS], failing: false, limit: usize::MAX }
     }
 
@@ -120,7 +120,7 @@ impl Supply {
             }
             Op::Limits { limit_mb, huge } => {
                 self.limit = if limit_mb == 0 { usize::MAX } else { limit_mb << 20 >> PAGE_SHIFT };
-                pages.configure(4 << 20, limit_mb << 20, huge);
+                pages.configure(4 << 20, limit_mb << 20, huge, Thp::Auto);
             }
         }
     }
