@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Heap, configurations};
+use common::{Heap, configurations, free_all};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::{Idle, MEMBARRIER, Mode};
 use kmem_base::source::Plan;
@@ -49,11 +49,6 @@ fn busy(heap: &Heap) -> (&'static Cache, Vec<*mut u8>) {
     let mut objects: Vec<_> = (0..60).map(|_| heap.slubq.alloc_object(cache)).collect();
     free_all(heap, cache, objects.drain(30..));
     (cache, objects)
-}
-
-fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<Item = *mut u8>) {
-    // SAFETY: the test's own objects of that cache, each freed once.
-    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
 }
 
 /// Everything that drains: under each of `plan`'s failures the answer is one of those that are documented. Nobody else uses the heap.

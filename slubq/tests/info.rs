@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Heap, on_cpu};
+use common::{Heap, alloc_many, free_all, on_cpu, read};
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::sync::{AtomicU64, Ordering};
+use kmem_base::sync::Ordering;
 use kmem_slubq::{Broken, Cache, CreateError, Flags, Level, Spec, Tunable, TuneError};
 
 /// Objects of 64 bytes: sheaves of 127, of which the stash holds one and the depot two.
@@ -18,19 +18,6 @@ fn exact() -> Heap {
 
 fn cache(heap: &Heap) -> &'static Cache {
     heap.cache(&Spec::new("exact", 64, 8).with(Flags::NO_MERGE))
-}
-
-fn alloc_many(heap: &Heap, cache: &Cache, count: usize) -> Vec<*mut u8> {
-    (0..count).map(|_| heap.slubq.alloc_object(cache)).inspect(|object| assert!(!object.is_null())).collect()
-}
-
-fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<Item = *mut u8>) {
-    // SAFETY: the test's own objects of that cache, each freed once.
-    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
-}
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }
 
 /// Main sheaf, spare, stash, depot, slabs: in this order on the way back, and in this order when they are needed.

@@ -1,23 +1,20 @@
 //! While a slab is being punched, somebody takes every object that can be had: what he gets must stay as he writes it.
 
+mod common;
+
+use common::BeforePurge;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::source::{OsSource, PageSource};
 use kmem_slubq::{Cache, Flags, Level, Slubq, Spec};
-use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
 const SIZE: usize = 1024;
 const OBJECTS: usize = 4096;
 
-/// A system that allocates before it gives memory back.
-#[derive(Debug)]
-struct Intruder {
-    victim: Mutex<Option<&'static Cache>>,
-    loot: Mutex<Vec<usize>>,
-}
-
-static SOURCE: Intruder = Intruder { victim: Mutex::new(None), loot: Mutex::new(Vec::new()) };
+/// The cache to take from before the next purge.
+static VICTIM: Mutex<Option<&'static Cache>> = Mutex::new(None);
+static LOOT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static SOURCE: BeforePurge = BeforePurge(intrude);
 static SLUBQ: Slubq = Slubq::new(&SOURCE);
 
 fn bytes(object: usize) -> &'static mut [u8] {
@@ -25,46 +22,12 @@ fn bytes(object: usize) -> &'static mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(object), SIZE) }
 }
 
-// SAFETY: forwards to `OsSource`.
-unsafe impl PageSource for Intruder {
-    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        OsSource.reserve(len, align)
-    }
-
-    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
-        // SAFETY: the caller's promise is `OsSource`'s.
-        unsafe { OsSource.commit(at, len) }
-    }
-
-    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        OsSource.map(len, align)
-    }
-
-    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
-        // No lock of the allocator's is held here.
-        let victim = self.victim.lock().unwrap().take();
-        if let Some(cache) = victim {
-            let taken: Vec<_> = (0..OBJECTS).map(|_| SLUBQ.alloc_object(cache).expose_provenance()).collect();
-            taken.iter().for_each(|&object| bytes(object).fill(0xCD));
-            *self.loot.lock().unwrap() = taken;
-        }
-        // SAFETY: as above.
-        unsafe { OsSource.purge(at, len) }
-    }
-
-    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.advise_huge(at, len) }
-    }
-
-    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
-        // SAFETY: as above.
-        unsafe { OsSource.remap(at, old, new, may_move) }
-    }
-
-    unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.unmap(at, len) }
+fn intrude() {
+    let victim = VICTIM.lock().unwrap().take();
+    if let Some(cache) = victim {
+        let taken: Vec<_> = (0..OBJECTS).map(|_| SLUBQ.alloc_object(cache).expose_provenance()).collect();
+        taken.iter().for_each(|&object| bytes(object).fill(0xCD));
+        *LOOT.lock().unwrap() = taken;
     }
 }
 
@@ -82,10 +45,10 @@ fn what_is_taken_while_a_slab_is_punched_is_not_in_its_holes() {
     SLUBQ.decay();
     // So that the next purge is one of a hole.
     SLUBQ.pages().purge(true);
-    *SOURCE.victim.lock().unwrap() = Some(cache);
+    *VICTIM.lock().unwrap() = Some(cache);
     SLUBQ.decay();
     assert!(cache.counters().punched.load(Ordering::Relaxed) > 0);
-    let loot = SOURCE.loot.lock().unwrap();
+    let loot = LOOT.lock().unwrap();
     assert_eq!(loot.len(), OBJECTS, "the intruder was there");
     let spoilt = loot.iter().filter(|object| bytes(**object).iter().any(|&byte| byte != 0xCD)).count();
     assert_eq!(spoilt, 0, "objects in holes were handed out");

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Heap, on_cpu};
+use common::{Heap, alloc_many, free_all, on_cpu, read};
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::sync::{AtomicU64, Ordering};
+use kmem_base::sync::Ordering;
 use kmem_slubq::{Cache, CreateError, Flags, Spec, Tunable};
 
 /// Objects of 1 KiB: as many to a slab.
@@ -24,19 +24,6 @@ fn cache_with(heap: &Heap, flags: Flags) -> &'static Cache {
 
 fn cache(heap: &Heap) -> &'static Cache {
     cache_with(heap, Flags::NONE)
-}
-
-fn alloc_many(heap: &Heap, cache: &Cache, count: usize) -> Vec<*mut u8> {
-    (0..count).map(|_| heap.slubq.alloc_object(cache)).inspect(|object| assert!(!object.is_null())).collect()
-}
-
-fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<Item = *mut u8>) {
-    // SAFETY: the test's own objects of that cache, each freed once.
-    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
-}
-
-fn read(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
 }
 
 fn home(heap: &Heap, object: *mut u8) -> u8 {

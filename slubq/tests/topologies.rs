@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Heap, on_cpu};
+use common::{Heap, alloc_many, free_all, on_cpu, read};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::Mode;
 use kmem_base::source::{OsSource, PageSource};
@@ -122,21 +122,6 @@ fn every_machine_serves_threads_with_restartable_sequences() {
 
 fn private(heap: &Heap, size: usize) -> &'static Cache {
     heap.cache(&Spec::new("private", size, 8).with(Flags::NO_MERGE))
-}
-
-fn read(counter: &kmem_base::sync::AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
-}
-
-fn alloc_many(heap: &Heap, cache: &Cache, count: usize) -> Vec<*mut u8> {
-    let objects: Vec<_> = (0..count).map(|_| heap.slubq.alloc_object(cache)).collect();
-    assert!(objects.iter().all(|object| !object.is_null()));
-    objects
-}
-
-fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<Item = *mut u8>) {
-    // SAFETY: the test's own objects of that cache, each freed once.
-    objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
 }
 
 /// Theory 2.6: the row picks the shard, the node the range of shards.
