@@ -60,8 +60,12 @@ impl Bulk<'_> {
             rest[0] = slubq.alloc_object(self.cache);
             return usize::from(!rest[0].is_null());
         }
-        let taken = if slubq.ready() { slubq.grab(self.cache, slubq.place(), rest, Context::Blocking) } else { 0 };
-        add(&self.cache.counters_of(slubq.place()).alloc_direct, taken as u64);
+        if !slubq.ready() {
+            return 0;
+        }
+        let here = slubq.place();
+        let taken = slubq.grab(self.cache, here, rest, Context::Blocking);
+        add(&self.cache.counters_of(here).alloc_direct, taken as u64);
         taken
     }
 }

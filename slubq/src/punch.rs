@@ -128,9 +128,7 @@ impl Slubq {
                     if ripe.is_empty() {
                         break;
                     }
-                    while let Some(page) = ripe.first() {
-                        // SAFETY: it is on this list, which nobody else knows.
-                        unsafe { ripe.remove(page) };
+                    while let Some(page) = ripe.pop() {
                         punched += self.punch_slab(cache, page);
                     }
                     if !more() {

@@ -8,7 +8,7 @@ use crate::slubq::Slubq;
 use kmem_base::clock::{now_ms, now_us};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knob;
-use kmem_base::pages::{Page, PageList};
+use kmem_base::pages::PageList;
 use kmem_base::percpu::{Idle, Shape};
 use kmem_base::sync::{AtomicU32, Ordering};
 
@@ -38,18 +38,9 @@ struct Leaving<'a> {
     slabs: PageList,
 }
 
-impl Leaving<'_> {
-    fn next(&mut self) -> Option<&'static Page> {
-        let page = self.slabs.first()?;
-        // SAFETY: it is on this list, which nobody else knows.
-        unsafe { self.slabs.remove(page) };
-        Some(page)
-    }
-}
-
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        while let Some(page) = self.next() {
+        while let Some(page) = self.slabs.pop() {
             // SAFETY: it starts a slab of this cache, which is on no list.
             drop(list(self.cache.shards, &unsafe { Slab::new(page, &self.cache.geometry) }));
         }
@@ -248,7 +239,7 @@ impl Slubq {
             }
             drop(list);
             // Destructors run here, where no lock is held.
-            while let Some(page) = leaving.next() {
+            while let Some(page) = leaving.slabs.pop() {
                 self.release(cache, page);
             }
         }
@@ -274,23 +265,17 @@ impl Slubq {
 /// Sorts a locked list of partial slabs by free objects, fewest first, in [`GRADES`] steps.
 fn sort(list: &mut PageList, cache: &Cache) {
     let mut grades = [const { PageList::new() }; GRADES];
-    while let Some(page) = list.first() {
-        // SAFETY: a listed page starts a slab of this cache.
+    while let Some(page) = list.pop() {
+        // SAFETY: a page of the list starts a slab of this cache, which nobody can release while the list is locked.
         let free = unsafe { Slab::new(page, &cache.geometry) }.state().free().max(0) as usize;
         let grade = (free * GRADES / (cache.geometry.objects as usize + 1)).min(GRADES - 1);
-        // SAFETY: it is on `list`, then on none.
-        unsafe {
-            list.remove(page);
-            grades[grade].push(page);
-        }
+        // SAFETY: it is on no list now.
+        unsafe { grades[grade].push(page) };
     }
     for grade in grades.iter_mut().rev() {
-        while let Some(page) = grade.first() {
-            // SAFETY: it is on `grade`, then on none.
-            unsafe {
-                grade.remove(page);
-                list.push(page);
-            }
+        while let Some(page) = grade.pop() {
+            // SAFETY: it is on no list now.
+            unsafe { list.push(page) };
         }
     }
 }

@@ -71,19 +71,20 @@ pub(crate) fn lock_home<'a>(shards: &'a [Shard], page: &Page) -> Partial<'a> {
 
 /// Lists a slab that is on no list and has free objects; returns its home shard's list, locked.
 pub(crate) fn list<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
-    let mut partial = lock_home(shards, slab.page());
-    slab.mark_listed();
-    // SAFETY: on no list, and its descriptor is never unmapped.
-    unsafe { partial.push(slab.page()) };
-    partial
+    list_by(shards, slab, PageList::push)
 }
 
 /// The same at the end of the list: for a slab that should be the last to be taken from.
 pub(crate) fn list_last<'a>(shards: &'a [Shard], slab: &Slab<'_>) -> Partial<'a> {
+    list_by(shards, slab, PageList::append)
+}
+
+#[inline]
+fn list_by<'a>(shards: &'a [Shard], slab: &Slab<'_>, add: unsafe fn(&mut PageList, &Page)) -> Partial<'a> {
     let mut partial = lock_home(shards, slab.page());
     slab.mark_listed();
-    // SAFETY: as in `list`.
-    unsafe { partial.append(slab.page()) };
+    // SAFETY: on no list, and its descriptor is never unmapped.
+    unsafe { add(&mut partial, slab.page()) };
     partial
 }
 

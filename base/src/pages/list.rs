@@ -119,6 +119,14 @@ impl PageList {
         self.len -= 1;
     }
 
+    /// Takes the first page out.
+    pub fn pop(&mut self) -> Option<&'static Page> {
+        let page = self.first()?;
+        // SAFETY: it is on this list.
+        unsafe { self.remove(page) };
+        Some(page)
+    }
+
     /// Walks the list: links agree, and so do its end and its length.
     #[must_use]
     pub fn check(&self) -> bool {

@@ -97,8 +97,7 @@ impl PerCpu {
                     }
                 }
                 let chain = Chain(self.exchange(row, Place::stash(slot)));
-                let bytes = chain.len() * u64::from(shape.cap) * u64::from(self.table.sizes[slot.index()].load(Ordering::Relaxed));
-                self.table.stashed(row).fetch_sub(bytes, Ordering::Relaxed);
+                self.table.stashed(row).fetch_sub(chain.len() * self.weight(slot, shape), Ordering::Relaxed);
                 self.take_chain(chain, shape, sink);
             }
             first = rows.end;

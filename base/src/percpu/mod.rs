@@ -232,14 +232,14 @@ impl PerCpu {
     pub fn unstash(&self, lease: &Lease) -> Option<Sheaf> {
         lease.shape()?;
         let (head, row) = self.unchain(Place::stash(lease.slot), lease.epoch)?;
-        self.table.stashed(row).fetch_sub(self.weight(lease), Ordering::Relaxed);
+        self.table.stashed(row).fetch_sub(self.weight(lease.slot, lease.shape), Ordering::Relaxed);
         // SAFETY: a stashed block held a full sheaf of the lease's shape, and is now ours.
         Some(unsafe { Sheaf::from_full(head, lease.shape) })
     }
 
-    /// Bytes of the objects in a full sheaf.
-    fn weight(&self, lease: &Lease) -> u64 {
-        u64::from(self.table.sizes[lease.slot.index()].load(Ordering::Relaxed)) * u64::from(lease.shape.cap)
+    /// Bytes of the objects in a full sheaf of `shape`.
+    fn weight(&self, slot: Slot, shape: Shape) -> u64 {
+        u64::from(self.table.sizes[slot.index()].load(Ordering::Relaxed)) * u64::from(shape.cap)
     }
 
     /// Puts a full sheaf into this CPU's stash unless all its stashes then held more than `most` bytes of objects; gives it back
@@ -251,7 +251,7 @@ impl PerCpu {
     pub fn stash(&self, lease: &Lease, sheaf: Sheaf, most: u64) -> Result<(), Sheaf> {
         debug_assert!(sheaf.is_full());
         let Some(row) = self.row().filter(|_| lease.shape().is_some()) else { return Err(sheaf) };
-        let weight = self.weight(lease);
+        let weight = self.weight(lease.slot, lease.shape);
         if self.table.stashed(row).load(Ordering::Relaxed).wrapping_add(weight) as i64 > most as i64 {
             return Err(sheaf);
         }

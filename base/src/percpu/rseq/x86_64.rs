@@ -50,6 +50,39 @@ macro_rules! enter {
     };
 }
 
+/// Puts the top of the spare sheaf into `{v}`. Jumps to `$none` unless the epoch at `{control}` is `{epoch}` and the spare word of the pair
+/// at `{t}` is `{old}`.
+macro_rules! top_of_spare {
+    ($none:literal) => {
+        concat!(
+            "cmp [{table} + {control}], {epoch:e}\n",
+            "jne ",
+            $none,
+            "\n",
+            "cmp [{t} + 8], {old}\n",
+            "jne ",
+            $none,
+            "\n",
+            "mov {v}, {old}\n",
+            "and {v}, -8\n",
+        )
+    };
+}
+
+/// Commits the pair at `{t}`: the top in `{v}` becomes the main word, and what was that, with `{turns}`, the spare one.
+macro_rules! exchange {
+    () => {
+        concat!(
+            "movq {w}, {v}\n",
+            "mov {v}, [{t}]\n",
+            "or {v}, {turns}\n",
+            "movq {x}, {v}\n",
+            "punpcklqdq {w}, {x}\n",
+            "movdqa [{t}], {w}\n",
+        )
+    };
+}
+
 /// Takes the newest object of the main word of `slot`; null if it has none or there is no row.
 #[inline(always)]
 pub(in crate::percpu) fn pop(table: &Table, slot: Slot) -> *mut u8 {
@@ -129,22 +162,12 @@ pub(in crate::percpu) fn rotate_pop(table: &Table, slot: Slot, control: usize, e
             "mov {o}, [{table}]",
             "lea {t}, [{t} + {slot} * 8 + {pairs}]",
             "add {t}, {o}",
-            "cmp [{table} + {control}], {epoch:e}",
-            "jne 776f",
-            "cmp [{t} + 8], {old}",
-            "jne 776f",
-            "mov {v}, {old}",
-            "and {v}, -8",
+            top_of_spare!("776f"),
             "mov {o}, [{o} + {v} - 8]",
             "test {o}, {o}",
             "jz 773f",
             "sub {v}, 8",
-            "movq {w}, {v}",
-            "mov {v}, [{t}]",
-            "or {v}, {turns}",
-            "movq {x}, {v}",
-            "punpcklqdq {w}, {x}",
-            "movdqa [{t}], {w}",
+            exchange!(),
             "773:",
             ".pushsection .text.unlikely, \"ax\"",
             "776: xor {o:e}, {o:e}",
@@ -187,20 +210,10 @@ pub(in crate::percpu) fn rotate_push(
             "mov {b}, [{table}]",
             "lea {t}, [{t} + {slot} * 8 + {pairs}]",
             "add {t}, {b}",
-            "cmp [{table} + {control}], {epoch:e}",
-            "jne {none}",
-            "cmp [{t} + 8], {old}",
-            "jne {none}",
-            "mov {v}, {old}",
-            "and {v}, -8",
+            top_of_spare!("{none}"),
             "mov [{b} + {v}], {object}",
             "add {v}, 8",
-            "movq {w}, {v}",
-            "mov {v}, [{t}]",
-            "or {v}, {turns}",
-            "movq {x}, {v}",
-            "punpcklqdq {w}, {x}",
-            "movdqa [{t}], {w}",
+            exchange!(),
             "773:",
             table = in(reg) table,
             slot = in(reg) slot.doubled(),
