@@ -4,6 +4,7 @@ use super::arena::Arena;
 use super::huge::Huge;
 use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
+use crate::classes::Class;
 use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::PageSource;
 use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
@@ -323,24 +324,30 @@ impl Pages {
         self.page_of(address - ((page.span() as usize) << PAGE_SHIFT))
     }
 
-    /// Class byte of the page that holds `address`; 0 for none.
-    #[inline]
+    /// Class of the slab that holds `address`, if it is one of a general cache's. A range check and one load; O(1) but for the rare
+    /// process with several arenas.
+    #[inline(always)]
     #[must_use]
-    pub fn class_of(&self, address: usize) -> u8 {
-        let count = self.count.load(Ordering::Acquire);
-        for arena in &self.arenas[..count] {
-            if arena.page_at(address).is_some() {
-                return arena.class((address - arena.base()) >> PAGE_SHIFT).load(Ordering::Relaxed);
-            }
+    pub fn class_of(&self, address: usize) -> Option<Class> {
+        match self.arenas[0].class_at(address) {
+            Some(byte) => Class::of_byte(byte),
+            None => self.class_elsewhere(address),
         }
-        0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn class_elsewhere(&self, address: usize) -> Option<Class> {
+        // Acquire pairs with the Release in `claim_in_new`.
+        let count = self.count.load(Ordering::Acquire);
+        Class::of_byte(self.arenas[..count].iter().skip(1).find_map(|arena| arena.class_at(address))?)
     }
 
     /// Notes `class` for every page of the run that starts at `page`.
-    pub fn set_class(&self, page: &Page, class: u8) {
+    pub fn set_class(&self, page: &Page, class: Class) {
         if let Some((arena, start)) = self.locate(page) {
             for at in start..start + page.span() as usize {
-                self.arenas[arena].class(at).store(class, Ordering::Relaxed);
+                self.arenas[arena].class(at).store(class.byte(), Ordering::Relaxed);
             }
         }
     }
