@@ -117,13 +117,14 @@ type NewAligned = unsafe extern "C-unwind" fn(usize, usize) -> Block;
 type Delete = unsafe extern "C-unwind" fn(Block);
 type DeleteAligned = unsafe extern "C-unwind" fn(Block, usize);
 
-/// Functions that return the program's own form of an operator; `None` if it has none, so that this library's is meant.
+/// For each operator that a program may replace: whose it is, and the program's own; `None` if it has none, so that this library's is
+/// meant.
 macro_rules! replaceable {
-    ($($function:ident = $symbol:ident: $type:ty;)+) => {$(
-        #[inline(always)]
+    ($($binding:ident, $function:ident = $symbol:ident: $type:ty;)+) => {$(
+        static $binding: Binding = Binding::new();
+
         fn $function() -> Option<$type> {
-            static BINDING: Binding = Binding::new();
-            if BINDING.is_ours(|| resolved!($symbol)) {
+            if $binding.is_ours(|| resolved!($symbol)) {
                 return None;
             }
             let theirs = resolved!($symbol);
@@ -134,19 +135,26 @@ macro_rules! replaceable {
 }
 
 replaceable! {
-    their_new = _Znwm: New;
-    their_new_array = _Znam: New;
-    their_new_aligned = _ZnwmSt11align_val_t: NewAligned;
-    their_delete = _ZdlPv: Delete;
-    their_delete_array = _ZdaPv: Delete;
-    their_delete_aligned = _ZdlPvSt11align_val_t: DeleteAligned;
-    their_delete_array_aligned = _ZdaPvSt11align_val_t: DeleteAligned;
+    NEW, their_new = _Znwm: New;
+    NEW_ARRAY, their_new_array = _Znam: New;
+    NEW_ALIGNED, their_new_aligned = _ZnwmSt11align_val_t: NewAligned;
+    DELETE, their_delete = _ZdlPv: Delete;
+    DELETE_ARRAY, their_delete_array = _ZdaPv: Delete;
+    DELETE_ALIGNED, their_delete_aligned = _ZdlPvSt11align_val_t: DeleteAligned;
+    DELETE_ARRAY_ALIGNED, their_delete_array_aligned = _ZdaPvSt11align_val_t: DeleteAligned;
 }
 
 #[inline(always)]
 unsafe fn new_array(size: usize) -> Block {
     // SAFETY: the caller's.
-    unsafe { if let Some(theirs) = their_new() { theirs(size) } else { new_plain(size) } }
+    unsafe { if NEW.is_known_ours() { new_plain(size) } else { new_array_by(size) } }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn new_array_by(size: usize) -> Block {
+    // SAFETY: the caller's.
+    unsafe { their_new().map_or_else(|| new_plain(size), |theirs| theirs(size)) }
 }
 
 #[inline(always)]
@@ -158,13 +166,27 @@ unsafe fn new_array_aligned(size: usize, align: usize) -> Block {
 #[inline(always)]
 unsafe fn delete_object(block: Block) {
     // SAFETY: the caller's.
-    unsafe { if let Some(theirs) = their_delete() { theirs(block) } else { heap::free(block.cast()) } }
+    unsafe { if DELETE.is_known_ours() { heap::free(block.cast()) } else { delete_object_by(block) } }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn delete_object_by(block: Block) {
+    // SAFETY: the caller's.
+    unsafe { their_delete().map_or_else(|| heap::free(block.cast()), |theirs| theirs(block)) }
 }
 
 #[inline(always)]
 unsafe fn delete_array(block: Block) {
     // SAFETY: the caller's.
-    unsafe { if let Some(theirs) = their_delete_array() { theirs(block) } else { delete_object(block) } }
+    unsafe { if DELETE_ARRAY.is_known_ours() { delete_object(block) } else { delete_array_by(block) } }
+}
+
+#[cold]
+#[inline(never)]
+unsafe fn delete_array_by(block: Block) {
+    // SAFETY: the caller's.
+    unsafe { their_delete_array().map_or_else(|| delete_object(block), |theirs| theirs(block)) }
 }
 
 #[inline(always)]

@@ -45,5 +45,5 @@ pub(crate) fn alloc(size: usize, align: usize) -> *mut u8 {
 pub(crate) fn size_of(block: *const u8) -> Option<usize> {
     let offset = block.addr().wrapping_sub(ARENA.0.get().addr());
     // SAFETY: in front of a block stands its size; an address inside a block is the caller's mistake and reads what is there.
-    (offset < BYTES && offset >= HEAD && offset.is_multiple_of(HEAD)).then(|| unsafe { block.sub(HEAD).cast::<usize>().read() })
+    ((HEAD..BYTES).contains(&offset) && offset.is_multiple_of(HEAD)).then(|| unsafe { block.sub(HEAD).cast::<usize>().read() })
 }

@@ -48,11 +48,17 @@ impl Binding {
         Self(AtomicU8::new(UNKNOWN))
     }
 
+    /// True if it has been found out that this library's is meant.
+    #[inline(always)]
+    pub(crate) fn is_known_ours(&self) -> bool {
+        // Relaxed: whoever finds it out finds the same.
+        self.0.load(Ordering::Relaxed) == OURS
+    }
+
     /// True if this library's is meant. `resolved` is what the dynamic linker bound the symbol to.
     #[inline(always)]
     pub(crate) fn is_ours(&self, resolved: impl FnOnce() -> usize) -> bool {
-        // Relaxed: whoever finds it out finds the same.
-        self.0.load(Ordering::Relaxed) == OURS || self.find_out(resolved)
+        self.is_known_ours() || self.find_out(resolved)
     }
 
     #[cold]

@@ -7,7 +7,7 @@ use kmem_base::pages::{Kind, Page};
 use kmem_base::percpu::Slot;
 
 impl Slubq {
-    /// Frees the object or large block at `block`, whatever it is.
+    /// Frees the object or large block at `block`, whatever it is; false if that takes [`Self::free_unknown_slow`].
     ///
     /// ```text
     /// free_unknown                class of the page: one load; then the same push as ever
@@ -19,7 +19,7 @@ impl Slubq {
     #[doc(alias = "kfree")]
     #[inline(always)]
     pub unsafe fn free_unknown(&self, block: *mut u8) -> bool {
-        match self.pages.class_of(block.addr()) {
+        match self.pages.class_near(block.addr()) {
             Some(class) => self.percpu.push(Slot::of(class), block),
             None => false,
         }
@@ -41,8 +41,8 @@ impl Slubq {
             unsafe { self.pages.free_large(block, len) };
             return self.tick();
         }
-        // SAFETY: the caller's.
         match self.cache_of(block) {
+            // SAFETY: the caller's; the cache is that of the slab it lies in.
             Some(cache) => unsafe { self.free_object(cache, block) },
             None => self.no_block(block),
         }

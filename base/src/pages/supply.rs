@@ -324,23 +324,19 @@ impl Pages {
         self.page_of(address - ((page.span() as usize) << PAGE_SHIFT))
     }
 
-    /// Class of the slab that holds `address`, if it is one of a general cache's. A range check and one load; O(1) but for the rare
-    /// process with several arenas.
+    /// Class of the slab that holds `address`, if it is one of a general cache's in the first arena: a range check and one load.
     #[inline(always)]
     #[must_use]
-    pub fn class_of(&self, address: usize) -> Option<Class> {
-        match self.arenas[0].class_at(address) {
-            Some(byte) => Class::of_byte(byte),
-            None => self.class_elsewhere(address),
-        }
+    pub fn class_near(&self, address: usize) -> Option<Class> {
+        Class::of_byte(self.arenas[0].class_at(address)?)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn class_elsewhere(&self, address: usize) -> Option<Class> {
+    /// The same for any arena. O(1) but for the rare process with several.
+    #[must_use]
+    pub fn class_of(&self, address: usize) -> Option<Class> {
         // Acquire pairs with the Release in `claim_in_new`.
         let count = self.count.load(Ordering::Acquire);
-        Class::of_byte(self.arenas[..count].iter().skip(1).find_map(|arena| arena.class_at(address))?)
+        Class::of_byte(self.arenas[..count].iter().find_map(|arena| arena.class_at(address))?)
     }
 
     /// Notes `class` for every page of the run that starts at `page`.
