@@ -107,16 +107,16 @@ static inline uint64_t next_random(uint64_t *state) {
     return *state ^= *state << 17;
 }
 
-/* Sizes around every class boundary that an allocator is likely to have: powers of two, eighths between them, all steps of 8 to 256,
- * up to `limit`. Ascending; ends with 0. */
+/* Sizes around every class boundary that an allocator is likely to have: powers of two, and up to 256 KiB the eighths between them.
+ * Up to `limit`, ascending; ends with 0. */
 static inline size_t *boundary_sizes(size_t limit) {
-    static size_t sizes[4096];
+    static size_t sizes[1024];
     size_t count = 0, last = 0;
     for (size_t power = 64; power <= limit; power *= 2)
-        for (size_t step = 0; step < 8; step++) {
+        for (size_t step = 0; step < (power < 256 * KIB ? 8 : 1); step++) {
             size_t size = power + power / 8 * step;
             for (size_t near = size - 1; near <= size + 1; near++)
-                if (near > last && near <= limit && count < 4095) sizes[count++] = last = near;
+                if (near > last && near <= limit && count < 1023) sizes[count++] = last = near;
         }
     sizes[count] = 0;
     return sizes;
