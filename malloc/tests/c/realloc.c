@@ -71,14 +71,14 @@ RULE(content_survives_a_chain_over_large_and_huge_blocks) {
 enum { WINDOW = 64 * 1024 };
 
 static void fill_windows(char *block, size_t len) {
-    if (len <= 3 * WINDOW) return fill(block, len, 4);
+    if (len <= 4 * WINDOW) return fill(block, len, 4);
     fill(block, WINDOW, 4);
     fill(block + len / 2, WINDOW, 5);
     fill(block + len - WINDOW, WINDOW, 6);
 }
 
 static int windows_hold(const char *block, size_t len) {
-    if (len <= 3 * WINDOW) return holds(block, len, 4);
+    if (len <= 4 * WINDOW) return holds(block, len, 4);
     return holds(block, WINDOW, 4) && holds(block + len / 2, WINDOW, 5) && holds(block + len - WINDOW, WINDOW, 6);
 }
 
