@@ -4,6 +4,7 @@ use super::arena::Arena;
 use super::huge::Huge;
 use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
+use crate::classes::Class;
 use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::PageSource;
 use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
@@ -323,24 +324,26 @@ impl Pages {
         self.page_of(address - ((page.span() as usize) << PAGE_SHIFT))
     }
 
-    /// Class byte of the page that holds `address`; 0 for none.
-    #[inline]
+    /// Class of the slab that holds `address`, if it is one of a general cache's in the first arena: a range check and one load.
+    #[inline(always)]
     #[must_use]
-    pub fn class_of(&self, address: usize) -> u8 {
+    pub fn class_near(&self, address: usize) -> Option<Class> {
+        Class::of_byte(self.arenas[0].class_at(address)?)
+    }
+
+    /// The same for any arena. O(1) but for the rare process with several.
+    #[must_use]
+    pub fn class_of(&self, address: usize) -> Option<Class> {
+        // Acquire pairs with the Release in `claim_in_new`.
         let count = self.count.load(Ordering::Acquire);
-        for arena in &self.arenas[..count] {
-            if arena.page_at(address).is_some() {
-                return arena.class((address - arena.base()) >> PAGE_SHIFT).load(Ordering::Relaxed);
-            }
-        }
-        0
+        Class::of_byte(self.arenas[..count].iter().find_map(|arena| arena.class_at(address))?)
     }
 
     /// Notes `class` for every page of the run that starts at `page`.
-    pub fn set_class(&self, page: &Page, class: u8) {
+    pub fn set_class(&self, page: &Page, class: Class) {
         if let Some((arena, start)) = self.locate(page) {
             for at in start..start + page.span() as usize {
-                self.arenas[arena].class(at).store(class, Ordering::Relaxed);
+                self.arenas[arena].class(at).store(class.byte(), Ordering::Relaxed);
             }
         }
     }
