@@ -128,7 +128,7 @@ RULE(info_writes_well_formed_xml) {
 
 RULE(info_refuses_options) {
     FILE *stream = fopen("/dev/null", "w");
-    CHECK(stream && malloc_info(1, stream) == EINVAL);
+    CHECK(stream && malloc_info(1, stream) != 0);
     fclose(stream);
 }
 
