@@ -3,7 +3,7 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use kmem_base::sync::{AtomicUsize, Ordering};
 
 const BYTES: usize = 16 << 10;
 /// In front of each block: its size.

@@ -3,10 +3,10 @@
 use crate::{early, image};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicU8, Ordering};
 use kmem_base::classes::Class;
 use kmem_base::config::MAX_SMALL;
 use kmem_base::pages::Grown;
+use kmem_base::sync::{AtomicU8, Ordering};
 use kmem_global::{Kmem, Slubq};
 
 /// What every block is aligned to: `alignof(max_align_t)`.

@@ -1,7 +1,7 @@
 //! Where this library lies in memory, and who is bound to it.
 
 use core::ptr::null;
-use core::sync::atomic::{AtomicU8, Ordering};
+use kmem_base::sync::{AtomicU8, Ordering};
 
 unsafe extern "C" {
     /// The first byte of this library's image; defined by the linker, seen by nobody else.
