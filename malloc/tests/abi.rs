@@ -57,3 +57,11 @@ configurations! {
     rules_hold_with_a_decay_pass_every_millisecond = "decay_ms:1";
     rules_hold_without_stash_and_depot = "stash_kb:0,depot_kb:0";
 }
+
+#[test]
+fn cxx_library_in_a_c_program() {
+    let Some(library) = Program::build_with("throwing_library.cc", &["-shared", "-fPIC"]) else { return };
+    if let Some(program) = Program::build("loads_throwing_library.c") {
+        program.run().env("KMEM_LIBRARY", &library.0).expect_ok();
+    }
+}

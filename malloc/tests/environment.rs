@@ -44,7 +44,8 @@ rules! { "threads.c":
 
 rules! { "limits_of_the_system.c":
     without_address_space_malloc_answers_null_and_recovers
-    a_program_runs_under_a_limit_of_256_mib
+    address_space_is_left_for_the_program
+    a_limit_set_while_running
     realloc_without_address_space_keeps_the_block
     threads_without_address_space
     data_limit
