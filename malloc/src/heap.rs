@@ -52,13 +52,12 @@ pub(crate) fn alloc(size: usize) -> *mut u8 {
     alloc_slow(size)
 }
 
-/// Starts the heap before the program's constructors run, so that its handlers of `fork` are registered first: they take every lock
-/// after the program's have done what they do, and release them before. Nor may they be registered by an allocation of
-/// `pthread_atfork`'s own, which has its lock then.
+/// Registers the handlers of `fork` before the program's constructors run: first registered, they take every lock after the program's
+/// have done what they do, and release them before. Nor may they be registered by an allocation of `pthread_atfork`'s own, which has its
+/// lock then.
 extern "C" fn at_load() {
     if image::serves_the_program() {
-        // SAFETY: just allocated.
-        unsafe { free(alloc(1)) };
+        KMEM.watch_forks();
     }
 }
 
