@@ -17,11 +17,30 @@ type Block = *mut c_void;
 /// `std::nothrow_t const&`.
 type NoThrow = *const c_void;
 
-/// A function of the program, or of the C++ library, if it is loaded.
+/// A function of the program, or of the C++ library, if it is loaded: be it for one extension alone, where nobody else sees it.
 fn find(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: a C string.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    const LIBRARIES: [&CStr; 2] = [c"libstdc++.so.6", c"libc++.so.1"];
+    let own = || LIBRARIES.into_iter().find_map(|library| find_in(library, name));
+    symbol(libc::RTLD_DEFAULT, name).or_else(own)
+}
+
+fn symbol(handle: *mut c_void, name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: a C string, and a handle or one of the special ones.
+    let found = unsafe { libc::dlsym(handle, name.as_ptr()) };
     (!found.is_null()).then_some(found)
+}
+
+/// Loads nothing.
+fn find_in(library: &CStr, name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: a C string.
+    let handle = unsafe { libc::dlopen(library.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+    if handle.is_null() {
+        return None;
+    }
+    let found = symbol(handle, name);
+    // SAFETY: the handle of above; whoever had loaded it still does.
+    unsafe { libc::dlclose(handle) };
+    found
 }
 
 /// What `std::get_new_handler` returns.
@@ -64,23 +83,33 @@ unsafe extern "C-unwind" fn new_aligned(size: usize, align: usize) -> Block {
     if block.is_null() { unsafe { exhausted(size, align) } } else { block.cast() }
 }
 
-/// The C++ library's own quiet form, which calls the plain one and catches what that, or the new handler, throws.
-unsafe fn library_quiet(size: usize) -> Option<Block> {
-    // SAFETY: a C string.
-    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, c"_ZnwmRKSt9nothrow_t".as_ptr()) };
-    if next.is_null() {
-        return None;
-    }
-    // SAFETY: the C++ library's function of that type, which does not look at the tag.
-    Some(unsafe { transmute::<*mut c_void, unsafe extern "C-unwind" fn(usize, NoThrow) -> Block>(next)(size, core::ptr::null()) })
+/// The C++ library's own quiet forms, which call the plain one and catch what that, or the new handler, throws. They do not look at the
+/// tag.
+macro_rules! quiet_forms_of_the_library {
+    ($($name:ident($($argument:ident),+) = $symbol:literal;)+) => {$(
+        unsafe fn $name($($argument: usize),+) -> Option<Block> {
+            type Quiet = unsafe extern "C-unwind" fn($(quiet_forms_of_the_library!(@ $argument)),+, NoThrow) -> Block;
+            let next = symbol(libc::RTLD_NEXT, $symbol)?;
+            // SAFETY: the C++ library's function of that type.
+            Some(unsafe { transmute::<*mut c_void, Quiet>(next)($($argument),+, core::ptr::null()) })
+        }
+    )+};
+    (@ $argument:ident) => { usize };
+}
+
+quiet_forms_of_the_library! {
+    library_quiet(size) = c"_ZnwmRKSt9nothrow_t";
+    library_quiet_array(size) = c"_ZnamRKSt9nothrow_t";
+    library_quiet_aligned(size, align) = c"_ZnwmSt11align_val_tRKSt9nothrow_t";
 }
 
 /// Null, after the new handler, if there is one, had its say.
 #[cold]
 #[inline(never)]
-unsafe fn exhausted_quietly(size: usize) -> Block {
-    // SAFETY: a size.
-    new_handler().and_then(|_| unsafe { library_quiet(size) }).unwrap_or(null_mut())
+unsafe fn exhausted_quietly(size: usize, align: usize) -> Block {
+    // SAFETY: a size and an alignment.
+    let again = || unsafe { if align <= ALIGN { library_quiet(size) } else { library_quiet_aligned(size, align) } };
+    new_handler().and_then(|_| again()).unwrap_or(null_mut())
 }
 
 /// Exports operators: name, arguments, what it does.
@@ -220,24 +249,30 @@ unsafe fn new_quiet(size: usize) -> Block {
             return library_quiet(size).unwrap_or_else(|| theirs(size));
         }
         let block = heap::alloc(size);
-        if block.is_null() { exhausted_quietly(size) } else { block.cast() }
+        if block.is_null() { exhausted_quietly(size, ALIGN) } else { block.cast() }
     }
 }
 
 #[inline(always)]
 unsafe fn new_array_quiet(size: usize) -> Block {
     // SAFETY: the caller's.
-    unsafe { if let Some(theirs) = their_new_array() { theirs(size) } else { new_quiet(size) } }
+    unsafe {
+        match their_new_array() {
+            Some(theirs) => library_quiet_array(size).unwrap_or_else(|| theirs(size)),
+            None => new_quiet(size),
+        }
+    }
 }
 
 #[inline(always)]
 unsafe fn new_quiet_aligned(size: usize, align: usize) -> Block {
     // SAFETY: the caller's.
     unsafe {
-        match their_new_aligned() {
-            Some(theirs) => theirs(size, align),
-            None => heap::alloc_aligned(align, size).cast(),
+        if let Some(theirs) = their_new_aligned() {
+            return library_quiet_aligned(size, align).unwrap_or_else(|| theirs(size, align));
         }
+        let block = heap::alloc_aligned(align, size);
+        if block.is_null() { exhausted_quietly(size, align) } else { block.cast() }
     }
 }
 

@@ -84,11 +84,16 @@ macro_rules! resolved {
 }
 pub(crate) use resolved;
 
+/// True if the program's `malloc` is this library's, and not that of one that it has loaded besides.
+pub(crate) fn serves_the_program() -> bool {
+    static MALLOC: Binding = Binding::new();
+    MALLOC.is_ours(|| resolved!(crate::c::malloc))
+}
+
 /// Keeps this library from being unloaded once it is in use: threads may be inside its restartable sequences, and its memory is
 /// everywhere. If the program's `malloc` is this one it cannot be unloaded anyway, and nothing needs to be done.
 pub(crate) fn pin() {
-    static MALLOC: Binding = Binding::new();
-    if MALLOC.is_ours(|| resolved!(crate::c::malloc)) {
+    if serves_the_program() {
         return;
     }
     let mut info =
