@@ -172,6 +172,6 @@ def missing(name):
             return need
     if name == "postgres" and not postgres_bin():
         return "postgres"
-    if name == "cargo build" and not glob.glob("/usr/share/cargo/registry/regex-1*"):
-        return "librust-regex-dev"
+    if name == "cargo build" and not glob.glob("/usr/share/cargo/registry/aho-corasick-*"):
+        return "librust-regex+default-dev"
     return None
