@@ -28,7 +28,7 @@ CAVEATS = """\
 * postgres, python and cargo's rustc have allocators of their own above malloc, for most small objects; python with PYTHONMALLOC=malloc
   has not. cargo and rustc are the distribution's: the rustc of rust-lang.org brings jemalloc as its own malloc, which nothing replaces.
 * Figures are medians; the spread is the largest less the smallest of kmem's samples and those of the best peer, the larger of the two, as
-  a part of the median. A difference inside the spread is no difference.
+  a part of the median. A difference inside the spread is no difference, and one round tells none: level.
 """
 
 
@@ -87,8 +87,9 @@ def rounds_in(samples):
 
 
 def table(head, rows):
+    texts = ("load", "quantity", "fact", "", "best other", "kmem is")
     yield "| " + " | ".join(head) + " |"
-    yield "|" + "|".join("---" if number == 0 else "---:" for number in range(len(head))) + "|"
+    yield "|" + "|".join("---" if name in texts else "---:" for name in head) + "|"
     for row in rows:
         yield "| " + " | ".join(row) + " |"
     yield ""
@@ -99,6 +100,7 @@ class Row:
 
     def __init__(self, load, quantity, unit, samples):
         self.load, self.quantity, self.unit = load, quantity, unit
+        self.rounds = min(map(len, samples.values()))
         self.samples = samples
         self.median = {name: statistics.median(values) for name, values in samples.items()}
         self.best = min((name for name in self.median if name != "kmem"), key=self.median.get)
@@ -107,10 +109,10 @@ class Row:
 
     def cells(self, names):
         shown = [shape(self.median[name], self.unit) if name in self.median else "-" for name in names]
-        if self.ratio <= 1:
-            verdict = "ahead"
+        if abs(self.ratio - 1) <= self.spread or self.rounds < 2:
+            verdict = "level"
         else:
-            verdict = "behind" if self.ratio - 1 > self.spread else "inside the spread"
+            verdict = "behind" if self.ratio > 1 else "ahead"
         return [self.load, "%s, %s" % (self.quantity, self.unit), *shown, "%.2f" % self.ratio, self.best, "%.0f %%" % (100 * self.spread), verdict]
 
 
