@@ -15,6 +15,9 @@ pub(crate) const ALIGN: usize = 16;
 const MOST: usize = isize::MAX as usize;
 /// A block may keep one part in this many of its size when it shrinks; below that it moves to a smaller one.
 const KEEP: usize = 2;
+/// A block that grows gets at least one part in this many more than it had: what has grown once grows again, and size classes an eighth
+/// apart would have it copied twice as often.
+const AHEAD: usize = 4;
 
 static KMEM: Kmem = Kmem::new();
 
@@ -49,13 +52,12 @@ pub(crate) fn alloc(size: usize) -> *mut u8 {
     alloc_slow(size)
 }
 
-/// Starts the heap before the program's constructors run, so that its handlers of `fork` are registered first: they take every lock
-/// after the program's have done what they do, and release them before. Nor may they be registered by an allocation of
-/// `pthread_atfork`'s own, which has its lock then.
+/// Registers the handlers of `fork` before the program's constructors run: first registered, they take every lock after the program's
+/// have done what they do, and release them before. Nor may they be registered by an allocation of `pthread_atfork`'s own, which has its
+/// lock then.
 extern "C" fn at_load() {
     if image::serves_the_program() {
-        // SAFETY: just allocated.
-        unsafe { free(alloc(1)) };
+        KMEM.watch_forks();
     }
 }
 
@@ -183,6 +185,8 @@ pub(crate) unsafe fn resize(block: *mut u8, size: usize) -> *mut u8 {
     let keeps = size <= old && (size >= old / KEEP || old <= ALIGN);
     match (old <= MAX_SMALL, size <= MAX_SMALL) {
         (true, true) if keeps => block,
+        // SAFETY: the caller's.
+        (true, true) if size > old => unsafe { move_to(block, old, size.max(old + old / AHEAD).min(MAX_SMALL)) },
         // SAFETY: the caller's.
         (false, false) => unsafe { resize_large(block, old, size) },
         // SAFETY: the caller's.

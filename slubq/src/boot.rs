@@ -76,6 +76,7 @@ impl Slubq {
         self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10), thp);
         // A new interval begins now.
         self.due.store(0, Ordering::Relaxed);
+        self.set_crowded();
     }
 
     /// What `set_up` found: at least one node, even before that.

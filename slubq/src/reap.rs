@@ -58,6 +58,10 @@ enum Stage {
 
 /// Steps by which partial slabs are sorted.
 const GRADES: usize = 32;
+/// After a heap has grown by one part in so many since the last pass over its caches, and at least ...
+const GROWTH_SHARE: usize = 16;
+/// ... so many pages (4 MiB), the next begins: what lies idle is wanted elsewhere.
+const GROWTH_MIN_PAGES: usize = 64;
 /// Queues of at most this many caches are drained in one decay pass: each costs two barriers.
 const DRAINS_PER_PASS: u32 = 32;
 /// What a pass finds goes back in steps. Milliseconds between two of them, at least: ...
@@ -116,7 +120,33 @@ impl Slubq {
         let now = now_ms();
         if now >= self.due.load(Ordering::Relaxed) {
             self.tick_slow(now);
+        } else if self.pages.in_use() >= self.crowded.load(Ordering::Relaxed) {
+            self.tick_crowded();
         }
+    }
+
+    /// A pass over the caches before its time. A load that goes from size to size leaves queues behind whose objects keep slabs alive, and
+    /// may do so within an interval. Nothing goes back to the system: it is needed here.
+    #[cold]
+    fn tick_crowded(&self) {
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        // Whoever takes the mark does the work.
+        let mine = self.crowded.compare_exchange(crowded, usize::MAX, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !mine || crowded == usize::MAX || self.knobs.get(Knob::DecayMs) == 0 {
+            return;
+        }
+        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            let _over = Pass(&self.decaying);
+            // The caller may be a global allocator, in which no destructor may run.
+            self.decay_caches(&|cache| cache.destructor.is_none());
+        }
+        self.set_crowded();
+    }
+
+    /// Begins to watch the heap's growth from what it is now.
+    pub(crate) fn set_crowded(&self) {
+        let used = self.pages.in_use();
+        self.crowded.store(used + (used / GROWTH_SHARE).max(GROWTH_MIN_PAGES), Ordering::Relaxed);
     }
 
     #[cold]
@@ -162,6 +192,7 @@ impl Slubq {
         let _over = Pass(&self.decaying);
         if begins {
             self.decay_caches(wanted);
+            self.set_crowded();
             self.stage.store(Stage::Purge as u32, Ordering::Relaxed);
         }
         let mut back = 0;

@@ -9,7 +9,7 @@ use kmem_base::meta::Meta;
 use kmem_base::pages::Pages;
 use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::source::PageSource;
-use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank, const_fn, filled};
+use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
 
 /// SLUB with per-CPU queues and bitmap free tracking.
 ///
@@ -36,6 +36,8 @@ pub struct Slubq {
     pub(crate) stepped: AtomicU64,
     /// What is left to do of the last pass: see `reap`.
     pub(crate) stage: AtomicU32,
+    /// Pages in use from which on another pass over the caches begins, whatever the time.
+    pub(crate) crowded: AtomicUsize,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
@@ -62,6 +64,7 @@ impl Slubq {
                 pass: AtomicU64::new(0),
                 stepped: AtomicU64::new(0),
                 stage: AtomicU32::new(0),
+                crowded: AtomicUsize::new(0),
                 decaying: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }

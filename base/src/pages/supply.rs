@@ -296,6 +296,13 @@ impl Pages {
         }
     }
 
+    /// Pages handed out, huge blocks included.
+    #[inline]
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// The page that holds `address`, if it is one of this supply's. O(1) but for the rare process with several arenas.
     #[inline]
     #[must_use]
