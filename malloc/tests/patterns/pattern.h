@@ -1,6 +1,8 @@
-/* What the patterns share: a clock, random numbers, threads, checks. Each program defines `run` and prints how long it took. */
+/* What the patterns share: a clock, random numbers, threads, checks. Each program defines `run` and prints how long it took,
+ * in seconds, and its largest resident set in KiB. */
 #pragma once
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -8,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_THREADS 64
 
@@ -69,11 +72,21 @@ static inline void on_threads(int count, void *(*body)(void *)) {
     for (int at = 0; at < count; at++) pthread_join(threads[at], NULL);
 }
 
+/* KiB of the largest resident set. */
+static inline long peak(void) {
+    char text[4096] = "";
+    int file = open("/proc/self/status", O_RDONLY);
+    must(file >= 0 && read(file, text, sizeof text - 1) > 0, "no /proc");
+    close(file);
+    return atol(strstr(text, "VmHWM:") + 6);
+}
+
 int main(int count, char **arguments) {
     int threads = count > 1 ? atoi(arguments[1]) : 1;
     must(threads > 0 && threads <= MAX_THREADS, "number of threads");
     double start = now();
     run(threads);
-    printf("%.4f\n", now() - start);
+    double end = now();
+    printf("%.4f %ld\n", end - start, peak());
     return 0;
 }
