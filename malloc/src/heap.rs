@@ -15,10 +15,6 @@ pub(crate) const ALIGN: usize = 16;
 const MOST: usize = isize::MAX as usize;
 /// A block may keep one part in this many of its size when it shrinks; below that it moves to a smaller one.
 const KEEP: usize = 2;
-/// A block that grows gets at least one part in this many more than it had: what has grown once grows again, and size classes an eighth
-/// apart would have it copied twice as often.
-const AHEAD: usize = 4;
-
 static KMEM: Kmem = Kmem::new();
 
 /// Class of a block of 16 times the index: only classes that are multiples of [`ALIGN`], and the smallest for nothing.
@@ -185,8 +181,6 @@ pub(crate) unsafe fn resize(block: *mut u8, size: usize) -> *mut u8 {
     let keeps = size <= old && (size >= old / KEEP || old <= ALIGN);
     match (old <= MAX_SMALL, size <= MAX_SMALL) {
         (true, true) if keeps => block,
-        // SAFETY: the caller's.
-        (true, true) if size > old => unsafe { move_to(block, old, size.max(old + old / AHEAD).min(MAX_SMALL)) },
         // SAFETY: the caller's.
         (false, false) => unsafe { resize_large(block, old, size) },
         // SAFETY: the caller's.
