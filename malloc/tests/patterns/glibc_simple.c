@@ -1,7 +1,7 @@
 /* Of one size at a time: blocks in a row, freed first to last, then last to first, then one by one. */
 #include "pattern.h"
 
-enum { BLOCKS = 1600, ROUNDS = 300 };
+enum { BLOCKS = 1600, ROUNDS = 100 };
 static const size_t sizes[] = {8, 16, 24, 48, 64, 100, 128, 200, 256, 400, 512, 1000, 1024, 2000, 4096};
 
 static void *body(void *number) {

@@ -1,7 +1,7 @@
 /* Blocks of 5 to 25 MB, twenty at a time, a byte written to each page. */
 #include "pattern.h"
 
-enum { BLOCKS = 20, ROUNDS = 700 };
+enum { BLOCKS = 20, ROUNDS = 400 };
 
 static void run(int threads) {
     (void)threads;

@@ -1,7 +1,7 @@
 /* Many blocks of a size, then of the next; some are kept for long, the others freed in order, in reverse, and every other one. */
 #include "pattern.h"
 
-enum { BATCH = 2000, ROUNDS = 250, SIZES = 40, KEPT = 8 * 1000 };
+enum { BATCH = 2000, ROUNDS = 100, SIZES = 40, KEPT = 8 * 1000 };
 
 static void *body(void *number) {
     uint64_t random = seed((int)(intptr_t)number);

@@ -1,7 +1,7 @@
 /* Threads that allocate a little, leave some of it to the next, and end. */
 #include "pattern.h"
 
-enum { ROUNDS = 2000, BLOCKS = 300 };
+enum { ROUNDS = 1000, BLOCKS = 300 };
 static void *_Atomic left[BLOCKS];
 
 static void *body(void *number) {

@@ -1,7 +1,7 @@
 /* Half of the threads allocate batches, the others free them. */
 #include "pattern.h"
 
-enum { BATCH = 120, WAITING = 200, BATCHES = 200 * 1000 };
+enum { BATCH = 120, WAITING = 200, BATCHES = 100 * 1000 };
 
 struct batch {
     struct batch *next;
