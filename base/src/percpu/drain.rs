@@ -97,7 +97,7 @@ impl PerCpu {
                     }
                 }
                 let chain = Chain(self.exchange(row, Place::stash(slot)));
-                let bytes = chain.len() * u64::from(shape.cap) * u64::from(self.table.sizes[slot.index()].load(Ordering::Relaxed));
+                let bytes = chain.len() * u64::from(shape.cap) * u64::from(self.table.size(slot).load(Ordering::Relaxed));
                 self.table.stashed(row).fetch_sub(bytes, Ordering::Relaxed);
                 self.take_chain(chain, shape, sink);
             }
@@ -175,7 +175,7 @@ impl PerCpu {
     /// Sets the shape of a slot that has never had one, and whose objects are `size` bytes; nothing of it can be in use. `cap` 0 means no
     /// queues.
     pub fn shape_first(&self, slot: Slot, shape: Shape, size: u32) {
-        self.table.sizes[slot.index()].store(size, Ordering::Relaxed);
+        self.table.size(slot).store(size, Ordering::Relaxed);
         self.reshape(slot, shape);
         // Release pairs with the Acquire in `lease`.
         self.table.controls[slot.index()].epoch.fetch_add(2, Ordering::Release);

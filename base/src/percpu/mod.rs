@@ -237,7 +237,7 @@ impl PerCpu {
 
     /// Bytes of the objects in a full sheaf.
     fn weight(&self, lease: &Lease) -> u64 {
-        u64::from(self.table.sizes[lease.slot.index()].load(Ordering::Relaxed)) * u64::from(lease.shape.cap)
+        u64::from(self.table.size(lease.slot).load(Ordering::Relaxed)) * u64::from(lease.shape.cap)
     }
 
     /// Puts a full sheaf into this CPU's stash unless all its stashes then held more than `most` bytes of objects; gives it back
