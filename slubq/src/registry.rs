@@ -15,8 +15,8 @@ use kmem_base::sync::{AtomicU32, Ordering, relax};
 /// Which slots are taken.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// Slots below this have been used.
-    next: usize,
+    /// Slots that have been used, besides those of the general caches.
+    used: usize,
     /// Destroyed caches' slots, oldest first: used again only when no other is left, so that a late use is noticed.
     retired: [u16; MAX_SLOTS],
     first: usize,
@@ -25,13 +25,13 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) const fn new() -> Self {
-        Self { next: CLASSES, retired: [0; MAX_SLOTS], first: 0, count: 0 }
+        Self { used: 0, retired: [0; MAX_SLOTS], first: 0, count: 0 }
     }
 
     fn take(&mut self) -> Option<usize> {
-        if self.next < MAX_SLOTS {
-            self.next += 1;
-            return Some(self.next - 1);
+        if CLASSES + self.used < MAX_SLOTS {
+            self.used += 1;
+            return Some(CLASSES + self.used - 1);
         }
         if self.count == 0 {
             return None;
@@ -212,7 +212,7 @@ impl Slubq {
         let queue = cache.tunables.get(Tunable::CpuQueueSize);
         self.percpu.shape_first(cache.slot(), shape_of(queue), cache.geometry.size);
         // Release pairs with the Acquire in `cache`.
-        self.caches[slot].store(place.as_ptr(), Ordering::Release);
+        self.cache_at(slot).store(place.as_ptr(), Ordering::Release);
         Some(cache)
     }
 
@@ -266,7 +266,7 @@ impl Slubq {
         let mut registry = self.registry.lock();
         cache.life.store(Life::Dead as u32, Ordering::Release);
         // Not while somebody drains what was this cache's slot.
-        self.percpu.undrained(|| self.caches[cache.slot().index()].store(core::ptr::null_mut(), Ordering::Release));
+        self.percpu.undrained(|| self.cache_at(cache.slot().index()).store(core::ptr::null_mut(), Ordering::Release));
         registry.retire(cache.slot().index());
         Ok(())
     }

@@ -15,12 +15,18 @@ use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank, con
 ///
 /// Lives in a `static`, or as long as the process: its caches, and what they hand out, are `'static`. Nothing happens before the first
 /// allocation, which sets everything up.
+///
+/// In this order, so that what every program touches lies on few OS pages; and all zero at first (over the system's memory), so that
+/// the rest costs nothing.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Slubq {
     pub(crate) percpu: PerCpu,
-    /// The cache of each slot; those below [`CLASSES`] are the general caches, made when first used.
-    pub(crate) caches: [AtomicPtr<Cache>; MAX_SLOTS],
+    /// The caches of slots from [`CLASSES`] on, made by programs.
+    created: [AtomicPtr<Cache>; MAX_SLOTS - CLASSES],
     pub(crate) pages: Pages,
+    /// The general caches, made when first used.
+    general: [AtomicPtr<Cache>; CLASSES],
     pub(crate) meta: Meta,
     pub(crate) blocks: Blocks,
     pub(crate) knobs: Knobs,
@@ -47,10 +53,25 @@ impl Slubq {
         /// An allocator that takes its memory from `source`.
         #[must_use]
         pub const fn new(source: &'static dyn PageSource) -> Self {
+            Self::over(Pages::new(source))
+        }
+    }
+
+    const_fn! {
+        /// An allocator that takes its memory from the system.
+        #[must_use]
+        pub const fn system() -> Self {
+            Self::over(Pages::system())
+        }
+    }
+
+    const_fn! {
+        const fn over(pages: Pages) -> Self {
             Self {
                 percpu: PerCpu::new(),
-                caches: filled![AtomicPtr::new(core::ptr::null_mut()); MAX_SLOTS],
-                pages: Pages::new(source),
+                created: filled![AtomicPtr::new(core::ptr::null_mut()); MAX_SLOTS - CLASSES],
+                pages,
+                general: filled![AtomicPtr::new(core::ptr::null_mut()); CLASSES],
                 meta: Meta::new(),
                 blocks: Blocks::new(),
                 knobs: Knobs::new(),
@@ -139,7 +160,12 @@ impl Slubq {
     #[inline]
     pub(crate) fn cache(&self, index: usize) -> Option<&'static Cache> {
         // SAFETY: caches live in metadata, which is never freed. Acquire pairs with the Release that published the cache.
-        unsafe { self.caches[index].load(Ordering::Acquire).as_ref() }
+        unsafe { self.cache_at(index).load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Where the cache in slot `index` is noted.
+    pub(crate) fn cache_at(&self, index: usize) -> &AtomicPtr<Cache> {
+        if index < CLASSES { &self.general[index] } else { &self.created[index - CLASSES] }
     }
 
     /// Every cache there is.

@@ -174,7 +174,7 @@ impl PerCpu {
     /// Sets the shape of a slot that has never had one, and whose objects are `size` bytes; nothing of it can be in use. `cap` 0 means no
     /// queues.
     pub fn shape_first(&self, slot: Slot, shape: Shape, size: u32) {
-        self.table.sizes[slot.index()].store(size, Ordering::Relaxed);
+        self.table.size(slot).store(size, Ordering::Relaxed);
         self.reshape(slot, shape);
         // Release pairs with the Acquire in `lease`.
         self.table.controls[slot.index()].epoch.fetch_add(2, Ordering::Release);

@@ -239,7 +239,7 @@ impl PerCpu {
 
     /// Bytes of the objects in a full sheaf of `shape`.
     fn weight(&self, slot: Slot, shape: Shape) -> u64 {
-        u64::from(self.table.sizes[slot.index()].load(Ordering::Relaxed)) * u64::from(shape.cap)
+        u64::from(self.table.size(slot).load(Ordering::Relaxed)) * u64::from(shape.cap)
     }
 
     /// Puts a full sheaf into this CPU's stash unless all its stashes then held more than `most` bytes of objects; gives it back
