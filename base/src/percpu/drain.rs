@@ -132,8 +132,13 @@ impl PerCpu {
 
     fn exchange(&self, row: u32, place: Place) -> u64 {
         let _row = self.table.is_locked().then(|| Row::wait(&self.table, row));
+        let word = self.table.word(row, place.offset());
+        // Rows of CPUs that the process never ran on stay without memory. A word that is 0 stays so: nothing is installed during a drain.
+        if word.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
         // Acquire: the sheaf's contents were written before the word.
-        self.table.word(row, place.offset()).swap(0, Ordering::AcqRel)
+        word.swap(0, Ordering::AcqRel)
     }
 
     fn take_chain(&self, mut chain: Chain, shape: Shape, sink: &mut impl FnMut(Sheaf)) {

@@ -95,6 +95,10 @@ impl PerCpu {
             Some(area) => self.table.arm(area),
             None => self.table.arm_locked(),
         }
+        // This thread's row is the first to be used. Memory that was never written is mapped twice if it is read first.
+        if let Some(row) = self.row() {
+            self.table.stashed(row).store(0, Ordering::Relaxed);
+        }
         true
     }
 
