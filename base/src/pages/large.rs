@@ -179,7 +179,7 @@ impl Pages {
         if fits {
             state.runs[arena].claim(&more);
             drop(state);
-            self.arenas[arena].dirt().refresh(&more);
+            self.arenas[arena].dirt().refresh(&more, |_, _| ());
             page.set_span(pages);
         } else {
             drop(state);

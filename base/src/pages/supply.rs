@@ -4,7 +4,8 @@ use super::arena::Arena;
 use super::huge::Huge;
 use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
-use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
+use crate::bitmap::mask;
+use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, ARENA_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::{OsSource, PageSource};
 use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
 
@@ -28,7 +29,7 @@ pub struct Pages {
     pub(super) huge: Huge,
     /// `None`: the system's.
     source: Option<&'static dyn PageSource>,
-    /// Pages the first arena should have; 0: by the machine's memory.
+    /// Pages the first arena should have; 0: [`ARENA_PAGES`].
     wish: AtomicUsize,
     /// Pages in use above which nothing more is handed out; 0: no limit.
     limit: AtomicUsize,
@@ -160,9 +161,8 @@ impl Pages {
     /// The same with two alignments: one that is wished for, and one that must be.
     pub(super) fn alloc_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
         let (arena, fit) = self.claim(pages as usize, aligns)?;
-        let dirt = self.arenas[arena].dirt();
-        let zeroed = dirt.next(&fit).is_none();
-        dirt.refresh(&fit);
+        let mut zeroed = true;
+        self.arenas[arena].dirt().refresh(&fit, |_, _| zeroed = false);
         Some(self.begin(arena, &fit, kind, zeroed))
     }
 
@@ -174,15 +174,16 @@ impl Pages {
     /// [`Self::alloc_at`], with every byte zero.
     pub(super) fn alloc_zeroed_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
         let (arena, fit) = self.claim(pages as usize, aligns)?;
-        let dirt = self.arenas[arena].dirt();
-        let mut rest = fit.clone();
-        while let Some(dirty) = dirt.next(&rest) {
-            let bytes = (dirty.end - dirty.start) << PAGE_SHIFT;
-            // SAFETY: the pages were just claimed for this caller.
-            unsafe { self.arenas[arena].byte(dirty.start).write_bytes(0, bytes) };
-            rest.start = dirty.end;
-        }
-        dirt.refresh(&fit);
+        let place = &self.arenas[arena];
+        place.dirt().refresh(&fit, |index, mut dirty| {
+            while dirty != 0 {
+                let start = dirty.trailing_zeros() as usize;
+                let end = start + (dirty >> start).trailing_ones() as usize;
+                // SAFETY: the pages were just claimed for this caller.
+                unsafe { place.byte(index * 64 + start).write_bytes(0, (end - start) << PAGE_SHIFT) };
+                dirty &= !mask(start, end);
+            }
+        });
         Some(self.begin(arena, &fit, kind, true))
     }
 
@@ -215,6 +216,13 @@ impl Pages {
         page.end();
         (0..span).for_each(|at| self.arenas[arena].class(start + at).store(0, Ordering::Relaxed));
         self.release(arena, &(start..start + span));
+    }
+
+    /// Pages in use, huge blocks included.
+    #[inline]
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
     }
 
     pub(super) fn release(&self, arena: usize, fit: &Fit) {
@@ -318,10 +326,13 @@ impl Pages {
     /// Pages that arena number `count` should have.
     fn wished(&self, count: usize) -> usize {
         if count > 0 {
-            return (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>().min(ARENA_MAX_PAGES);
+            // One that fills 64 GiB may go on to fill the machine.
+            let full = (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>();
+            let machine = if full < ARENA_PAGES { 0 } else { (2 * machine_memory()) >> PAGE_SHIFT };
+            return full.max(machine.next_power_of_two()).min(ARENA_MAX_PAGES);
         }
         match self.wish.load(Ordering::Relaxed) {
-            0 => ((2 * machine_memory()) >> PAGE_SHIFT).next_power_of_two().min(ARENA_MAX_PAGES),
+            0 => ARENA_PAGES,
             wish => wish.next_multiple_of(64).clamp(ARENA_MIN_PAGES, ARENA_MAX_PAGES),
         }
     }
