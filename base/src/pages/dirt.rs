@@ -54,8 +54,7 @@ impl Dirt {
         }
     }
 
-    /// Marks `pages` dirty and not old: they are in use again. Tells `was` of those that were dirty before, word by word. Writes before
-    /// it reads, as memory that was never written is mapped twice if it is read first.
+    /// Marks `pages` dirty and not old: they are in use again. Tells `was` of those that were dirty before, word by word.
     pub(super) fn refresh(&self, pages: &Fit, mut was: impl FnMut(usize, u64)) {
         each_word(pages.start, pages.end, |index, mask| {
             let (young, old) = self.words(index);
