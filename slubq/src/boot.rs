@@ -8,8 +8,9 @@ use crate::slubq::Slubq;
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::pages::Thp;
+use kmem_base::percpu::Mode;
 use kmem_base::sync::{Ordering, relax};
-use kmem_base::topology::Topology;
+use kmem_base::topology::{Topology, possible_cpus};
 
 const DOWN: u32 = 0;
 const STARTING: u32 = 1;
@@ -59,14 +60,26 @@ impl Slubq {
             0 => Topology::detect(),
             nodes => Topology { nodes, fake: true, ..Topology::detect() },
         };
-        let cpus = match self.knobs.get(Knob::Cpus) as u32 {
-            0 => topology.cpus,
-            cpus => cpus,
+        let (cpus, most) = match self.knobs.get(Knob::Cpus) as u32 {
+            0 => (topology.cpus, topology.most),
+            cpus => (cpus, cpus),
         };
         let nodes = topology.nodes.clamp(1, 16);
         self.nodes.store(nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
         self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, cpus, nodes), Ordering::Relaxed);
-        self.percpu.boot(self.pages.source(), cpus, self.knobs.get(Knob::PerCpu) == 1)
+        let up = self.percpu.boot_with_room(self.pages.source(), cpus, most, self.knobs.get(Knob::PerCpu) == 1);
+        if up && self.percpu.mode() == Mode::Locked {
+            // Threads share locked rows, and none is ever beyond them.
+            self.more_rows();
+        }
+        up
+    }
+
+    /// Gives the CPUs queues that this process was not allowed to run on at first. For a thread that has found itself on one of them.
+    pub(crate) fn more_rows(&self) {
+        if self.percpu.has_room() {
+            self.percpu.extend(self.pages.source(), possible_cpus);
+        }
     }
 
     /// Puts into effect what the knobs say that can change while running.
@@ -80,8 +93,8 @@ impl Slubq {
 
     /// What `set_up` found: at least one node, even before that.
     pub(crate) fn topology(&self) -> Topology {
-        let nodes = self.nodes.load(Ordering::Relaxed);
-        Topology { nodes: (nodes & 0xFF).max(1), cpus: self.percpu.cpus(), fake: nodes & FAKE != 0 }
+        let (nodes, cpus) = (self.nodes.load(Ordering::Relaxed), self.percpu.cpus());
+        Topology { nodes: (nodes & 0xFF).max(1), cpus, most: cpus, fake: nodes & FAKE != 0 }
     }
 
     /// Takes every lock, in rank order, so that `fork` copies a consistent allocator. Called before `fork` by the thread that forks.

@@ -88,7 +88,12 @@ impl PerCpu {
 
     /// Maps the rows and finds out how they can be kept. False if there is no memory.
     pub fn boot(&self, source: &dyn PageSource, cpus: u32, force_locked: bool) -> bool {
-        if !self.table.map(source, cpus) {
+        self.boot_with_room(source, cpus, cpus, force_locked)
+    }
+
+    /// The same, with room for rows up to `most` in all: see [`Self::extend`].
+    pub fn boot_with_room(&self, source: &dyn PageSource, cpus: u32, most: u32, force_locked: bool) -> bool {
+        if !self.table.map(source, cpus, most) {
             return false;
         }
         match if force_locked { None } else { rseq::detect() } {
@@ -100,6 +105,23 @@ impl PerCpu {
             self.table.stashed(row).store(0, Ordering::Relaxed);
         }
         true
+    }
+
+    /// True if there may be more rows than there are.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.table.has_room()
+    }
+
+    /// Makes as many rows as `cpus` says, once and for all: for a thread that is beyond those there are. Does nothing while a drain runs, as
+    /// that must see every row; the caller may be the one who drains.
+    #[cold]
+    pub fn extend(&self, source: &dyn PageSource, cpus: impl FnOnce() -> u32) {
+        let Some(_no_drain) = self.drain.try_lock() else { return };
+        if self.table.has_room() {
+            self.table.extend(source, cpus());
+            self.table.settle();
+        }
     }
 
     /// How the rows are kept.

@@ -15,7 +15,7 @@ use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER
 use crate::source::{PageSource, os_page};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, MODEL, Ordering, begin, const_fn, filled};
 use core::mem::offset_of;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 
 /// A cache's place in every row: twice its number, as in [`Class`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,7 +140,9 @@ pub(super) struct Table {
     id: AtomicUsize,
     cpus: AtomicU32,
     locked: AtomicU32,
-    pad: [usize; 12],
+    /// Rows that there is address space for.
+    room: AtomicU32,
+    pad: [u32; 23],
     /// Bytes of an object of each general cache's slot.
     sizes: [AtomicU32; CLASSES],
     /// Of what belongs to no slot: nothing drains it.
@@ -180,7 +182,8 @@ impl Table {
                 id: AtomicUsize::new(0),
                 cpus: AtomicU32::new(0),
                 locked: AtomicU32::new(0),
-                pad: [0; 12],
+                room: AtomicU32::new(0),
+                pad: [0; 23],
                 sizes: filled![AtomicU32::new(0); CLASSES],
                 fixed: Control::new(),
                 controls: filled![Control::new(); MAX_SLOTS],
@@ -189,24 +192,59 @@ impl Table {
         }
     }
 
-    /// Maps `cpus` rows. The base is aligned to the largest sheaf and has a null below it, which is never written.
-    pub(super) fn map(&self, source: &dyn PageSource, cpus: u32) -> bool {
+    /// Makes `cpus` rows, and reserves address space for as many as `most`. The base is aligned to the largest sheaf and has a null below it,
+    /// which is never written.
+    pub(super) fn map(&self, source: &dyn PageSource, cpus: u32, most: u32) -> bool {
         let cpus = cpus.clamp(1, MAX_CPUS);
+        let most = most.clamp(cpus, MAX_CPUS);
         let (align, page) = (1_usize << SHEAF_MAX_ORDER, os_page());
-        let front = align.max(page);
-        let Some(at) = source.map(front + cpus as usize * CPU_ROW, page) else {
+        let bytes = |rows: u32| align.max(page) + rows as usize * CPU_ROW;
+        let reserve = |rows: u32| Some((source.reserve(bytes(rows), page)?, rows));
+        let Some((at, room)) = reserve(most).or_else(|| reserve(cpus)) else {
             return false;
         };
-        // Cheaper than an aligned mapping: the first aligned place that is not the mapping's first.
+        // Cheaper than an aligned reservation: the first aligned place that is not its first.
         let skip = align - at.as_ptr().addr() % align;
-        // SAFETY: inside the mapping just made, as `skip` is at most `align`; it is never unmapped.
-        self.base.store(unsafe { at.as_ptr().add(skip) }, Ordering::Relaxed);
-        self.cpus.store(cpus, Ordering::Relaxed);
-        for row in 0..cpus {
-            // SAFETY: they lie in the row, which was just mapped.
+        // SAFETY: inside the reservation just made, as `skip` is at least a page and at most `align`.
+        let base = unsafe { at.as_ptr().add(skip) };
+        // SAFETY: as above.
+        if !unsafe { commit(source, base.sub(page), page + cpus as usize * CPU_ROW) } {
+            // SAFETY: whole, and nothing is in it.
+            unsafe { source.unmap(at, bytes(room)) };
+            return false;
+        }
+        self.base.store(base, Ordering::Relaxed);
+        self.room.store(room, Ordering::Relaxed);
+        self.begin(0, cpus);
+        true
+    }
+
+    /// Makes more rows, `cpus` in all, if there are room and memory for them. While no drain runs.
+    pub(super) fn extend(&self, source: &dyn PageSource, cpus: u32) {
+        let (old, new) = (self.cpus(), cpus.min(self.room.load(Ordering::Relaxed)));
+        // SAFETY: the rest of what was reserved; never unmapped.
+        if old < new && unsafe { commit(source, self.base().add(old as usize * CPU_ROW), (new - old) as usize * CPU_ROW) } {
+            self.begin(old, new);
+        }
+    }
+
+    fn begin(&self, old: u32, new: u32) {
+        for row in old..new {
+            // SAFETY: they lie in the row, which was just made.
             unsafe { begin(core::ptr::from_ref(self.word(row, 0)).cast_mut(), WORDS, || AtomicU64::new(0)) };
         }
-        true
+        // Release, for threads that see the row before they see anything else of this.
+        self.cpus.store(new, Ordering::Release);
+    }
+
+    /// True if there is room for more rows.
+    pub(super) fn has_room(&self) -> bool {
+        self.cpus() < self.room.load(Ordering::Relaxed)
+    }
+
+    /// Gives up on more rows.
+    pub(super) fn settle(&self) {
+        self.room.store(self.cpus(), Ordering::Relaxed);
     }
 
     /// Turns the restartable sequences on. Release, for threads that see the area before they see that the boot is done.
@@ -272,4 +310,11 @@ impl Table {
     pub(super) fn row_lock(&self, row: u32) -> &AtomicU64 {
         self.word(row, LOCK)
     }
+}
+
+/// # Safety
+/// As [`PageSource::commit`].
+unsafe fn commit(source: &dyn PageSource, at: *mut u8, len: usize) -> bool {
+    // SAFETY: the caller's; a pointer into a reservation is not null.
+    unsafe { source.commit(NonNull::new_unchecked(at), len) }
 }
