@@ -384,5 +384,5 @@ fn cpus_that_are_allowed_later_get_queues() {
     if cpus.len() > 1 {
         assert_eq!((percpu.cpus(), percpu.has_room()), (possible_cpus(), false));
     }
-    assert!(heap.slubq.check());
+    heap.slubq.check().unwrap();
 }
