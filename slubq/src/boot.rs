@@ -6,6 +6,7 @@
 
 use crate::slubq::Slubq;
 use kmem_base::config::MAX_SLOTS;
+use kmem_base::environment::variable;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::pages::Thp;
 use kmem_base::percpu::Mode;
@@ -52,7 +53,7 @@ impl Slubq {
 
     fn set_up(&self, settings: &Settings) -> bool {
         self.knobs.start(settings);
-        if let Some(text) = environment() {
+        if let Some(text) = variable(c"KMEM_CONF").and_then(|text| text.to_str().ok()) {
             self.knobs.configure(text);
         }
         self.apply_knobs();
@@ -140,15 +141,6 @@ fn shards(wish: u32, cpus: u32, nodes: u32) -> u32 {
     let per_node = if wish == 0 { cpus.div_ceil(nodes).min(16) } else { wish.div_ceil(nodes) };
     let most = (64 / nodes).max(1);
     nodes * (1 << per_node.clamp(1, most).ilog2())
-}
-
-/// `KMEM_CONF`.
-fn environment() -> Option<&'static str> {
-    // SAFETY: reads the environment, which nobody changes while the first allocation is made; a C string is what it returns.
-    unsafe {
-        let text = libc::getenv(c"KMEM_CONF".as_ptr());
-        if text.is_null() { None } else { core::ffi::CStr::from_ptr(text).to_str().ok() }
-    }
 }
 
 const _: () = assert!(MAX_SLOTS <= u16::MAX as usize);
