@@ -20,7 +20,9 @@ fn the_first_stack_is_asked_while_the_c_library_knows_no_environment() {
         let expected = [Some(c"first"), Some(c"else"), Some(c""), None, None];
         assert_eq!(known(), expected);
         // SAFETY: a process of its own, in which no other thread looks at the environment meanwhile.
-        let before = unsafe { std::mem::replace(&mut *(&raw mut environ), null()) };
+        let before = unsafe { environ };
+        // SAFETY: as above.
+        unsafe { environ = null() };
         // SAFETY: a C string; as above.
         assert!(unsafe { libc::getenv(c"KMEM_SOME".as_ptr()) }.is_null(), "the C library knows nothing");
         let early = known();

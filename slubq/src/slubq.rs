@@ -1,7 +1,7 @@
 //! The allocator as a whole: what its parts share.
 
 use crate::cache::Cache;
-use crate::registry::Registry;
+use crate::registry::{Registry, Retired};
 use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knobs;
@@ -9,7 +9,7 @@ use kmem_base::meta::Meta;
 use kmem_base::pages::Pages;
 use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::source::PageSource;
-use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank, const_fn, filled};
+use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering, Rank, const_fn, filled};
 
 /// SLUB with per-CPU queues and bitmap free tracking.
 ///
@@ -21,16 +21,6 @@ use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, Lock, Ordering, Rank, con
 #[derive(Debug)]
 #[repr(C)]
 pub struct Slubq {
-    pub(crate) percpu: PerCpu,
-    /// The caches of slots from [`CLASSES`] on, made by programs.
-    created: [AtomicPtr<Cache>; MAX_SLOTS - CLASSES],
-    pub(crate) pages: Pages,
-    /// The general caches, made when first used.
-    general: [AtomicPtr<Cache>; CLASSES],
-    pub(crate) meta: Meta,
-    pub(crate) blocks: Blocks,
-    pub(crate) knobs: Knobs,
-    pub(crate) registry: Lock<Registry, { Rank::Registry.of() }>,
     pub(crate) boot: AtomicU32,
     pub(crate) shards: AtomicU32,
     pub(crate) nodes: AtomicU32,
@@ -46,6 +36,17 @@ pub struct Slubq {
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
     pub(crate) drained: AtomicU32,
+    pub(crate) percpu: PerCpu,
+    /// The caches of slots from [`CLASSES`] on, made by programs.
+    created: [AtomicPtr<Cache>; MAX_SLOTS - CLASSES],
+    /// The general caches, made when first used.
+    general: [AtomicPtr<Cache>; CLASSES],
+    pub(crate) meta: Meta,
+    pub(crate) blocks: Blocks,
+    pub(crate) knobs: Knobs,
+    pub(crate) registry: Lock<Registry, { Rank::Registry.of() }>,
+    pub(crate) pages: Pages,
+    pub(crate) retired: Retired,
 }
 
 impl Slubq {
@@ -76,6 +77,7 @@ impl Slubq {
                 blocks: Blocks::new(),
                 knobs: Knobs::new(),
                 registry: Lock::new(Registry::new()),
+                retired: filled![AtomicU16::new(0); MAX_SLOTS],
                 boot: AtomicU32::new(0),
                 shards: AtomicU32::new(0),
                 nodes: AtomicU32::new(0),

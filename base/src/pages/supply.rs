@@ -26,7 +26,6 @@ pub struct Run {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Pages {
-    pub(super) huge: Huge,
     /// `None`: the system's.
     source: Option<&'static dyn PageSource>,
     /// Pages the first arena should have; 0: [`ARENA_PAGES`].
@@ -44,6 +43,7 @@ pub struct Pages {
     pub(super) count: AtomicUsize,
     pub(super) arenas: [Arena; MAX_ARENAS],
     pub(super) state: Lock<State, { Rank::Pages.of() }>,
+    pub(super) huge: Huge,
 }
 
 /// Bytes from which on a block is a mapping of its own, unless configured otherwise.
