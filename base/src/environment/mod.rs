@@ -1,7 +1,7 @@
 //! The environment, as far as it may configure an allocator.
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom))))]
-#[path = "environment/none.rs"]
+#[path = "none.rs"]
 mod stack;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
 mod stack;
