@@ -34,7 +34,9 @@ pub const MAX_CPUS: u32 = 4096;
 pub const MAX_ARENAS: usize = if MODEL { 2 } else { 64 };
 /// Smallest arena worth a table, in pages (4 MiB): the last resort under a tight `ulimit -v`.
 pub const ARENA_MIN_PAGES: usize = 64;
-/// Largest first arena, in pages (1 TiB).
+/// The first arena, in pages (64 GiB): its tables begin within 2 MiB, so that those of a small heap take one page table of the system's.
+pub const ARENA_PAGES: usize = 1 << 20;
+/// Largest arena, in pages (1 TiB).
 pub const ARENA_MAX_PAGES: usize = 1 << 24;
 /// Smallest and largest step by which an arena becomes writable, in pages: 2 MiB and 64 MiB.
 pub const COMMIT_MIN_PAGES: usize = if MODEL { 4 } else { 32 };

@@ -64,7 +64,8 @@ const ON_OFF: Accepts = Accepts::Word(&["off", "on"]);
 knobs! {
     /// How per-CPU queues are kept: restartable sequences where the system has them, or a lock per CPU.
     PerCpu "percpu" = 0, Accepts::Word(&["auto", "locked"]), Boot;
-    /// Rows of the per-CPU table; threads on CPUs beyond it share the slow path. 0: one per possible CPU.
+    /// Rows of the per-CPU table; threads on CPUs beyond it share the slow path. 0: one per CPU that the process may run on, and more
+    /// when it is found on others.
     Cpus "cpus" = 0, Accepts::Number(0, 4096), Boot;
     /// Per-CPU queues. Off, every operation goes to the slabs: slow, for measuring what the queues bring.
     Queues "queues" = 1, ON_OFF, Boot;
@@ -72,7 +73,7 @@ knobs! {
     Check "check" = 0, ON_OFF, Boot;
     /// Gives equal caches the same slabs, as the kernel does, unless a cache asks to be alone.
     Merge "merge" = 1, ON_OFF, Boot;
-    /// Address space of the first arena in MiB; 0: twice the machine's memory. An eighth of what the system refuses.
+    /// Address space of the first arena in MiB; 0: 64 GiB. An eighth of what the system refuses.
     ArenaMb "arena_mb" = 0, Accepts::Number(0, 1 << 20), Boot;
     /// Shards of each cache's partial lists; 0: one per CPU, at most 16. Rounded down to a power of two.
     Shards "shards" = 0, Accepts::Number(0, 64), Boot;

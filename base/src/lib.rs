@@ -5,6 +5,9 @@ pub mod bitmap;
 pub mod classes;
 pub mod clock;
 pub mod config;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom)))]
+mod elf;
+pub mod environment;
 pub mod fault;
 pub mod knobs;
 pub mod meta;

@@ -92,6 +92,8 @@ fn a_search_passes_so_many_short_runs_and_the_next_goes_on_behind_them() {
 #[test]
 fn large_blocks_start_at_coarse_places() {
     let (pages, _) = supply();
+    // Where an arena ends, what is left is better than another arena.
+    pages.configure(1 << 30, 0, 8 << 20, Thp::Auto);
     let mut random = SplitMix64::new(5);
     for (least, align) in [(256 << 10, PAGE_SIZE), (1 << 20, 256 << 10), (4 << 20, 1 << 20)] {
         for _ in 0..50 {

@@ -372,6 +372,54 @@ fn without_memory_there_are_no_rows() {
 }
 
 #[test]
+fn rows_are_added_once_and_only_where_no_drain_runs() {
+    let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
+    let percpu = PerCpu::new();
+    assert!(percpu.boot_with_room(source, 2, 64, true));
+    assert_eq!((percpu.cpus(), percpu.has_room()), (2, true));
+    percpu.undrained(|| percpu.extend(source, || 8));
+    assert_eq!((percpu.cpus(), percpu.has_room()), (2, true), "a drain must see every row");
+    percpu.extend(source, || 8);
+    assert_eq!((percpu.cpus(), percpu.has_room()), (8, false));
+    percpu.extend(source, || unreachable!("that was all the machine has"));
+    // The new rows are as good as the old ones, and a drain finds what is in them.
+    let (shape, slot) = (Shape::holding(7), Slot::new(3));
+    percpu.shape_first(slot, shape, SIZE);
+    let (blocks, meta, pages) = (Blocks::new(), Meta::new(), Box::leak(Box::new(Pages::new(source))));
+    pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
+    for cpu in 0..8 {
+        on_cpu(cpu);
+        let mut sheaf = blocks.get(&percpu, &meta, pages, shape).expect("memory");
+        assert!(sheaf.push(std::ptr::without_provenance_mut(8 * (cpu as usize + 1))));
+        let word = sheaf.into_word(percpu.base());
+        assert!(percpu.swap_if(&percpu.lease(slot), Place::main(slot), Word::NONE, word));
+        assert_eq!(percpu.row(), Some(cpu));
+    }
+    let mut found = Vec::new();
+    assert!(percpu.drain(slot, Idle::Any, |sheaf| found.extend(sheaf.objects().iter().map(|object| object.addr()))));
+    found.sort_unstable();
+    assert_eq!(found, (1..=8).map(|cpu| 8 * cpu).collect::<Vec<_>>());
+}
+
+#[test]
+fn rows_that_there_is_no_memory_for_are_not_there() {
+    let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
+    let percpu = PerCpu::new();
+    source.plan(Plan::Nth(1));
+    assert!(!percpu.boot_with_room(source, 2, 64, true), "address space alone is not enough");
+    assert_eq!(percpu.mode(), Mode::Down);
+    source.plan(Plan::Nth(0));
+    assert!(percpu.boot_with_room(source, 2, 64, true), "it does without room for more");
+    assert!(!percpu.has_room());
+    let percpu = PerCpu::new();
+    source.plan(Plan::Never);
+    assert!(percpu.boot_with_room(source, 2, 64, true));
+    source.plan(Plan::From(0));
+    percpu.extend(source, || 8);
+    assert_eq!((percpu.cpus(), percpu.has_room()), (2, false));
+}
+
+#[test]
 fn fork_takes_every_row_and_gives_it_back() {
     let ground = Ground::new(ROWS);
     let slot = Slot::new(9);

@@ -3,7 +3,6 @@
 use kmem_base::classes::Class;
 use kmem_base::knobs::Settings;
 use kmem_base::pages::Pages;
-use kmem_base::source::OsSource;
 use kmem_base::sync::AtomicU32;
 use kmem_slubq::Level;
 
@@ -55,7 +54,7 @@ pub unsafe trait Backend: 'static {
 pub struct Slubq;
 
 static SLUBQ_WATCH: AtomicU32 = AtomicU32::new(0);
-static SLUBQ: kmem_slubq::Slubq = kmem_slubq::Slubq::new(&OsSource);
+static SLUBQ: kmem_slubq::Slubq = kmem_slubq::Slubq::system();
 
 impl Slubq {
     /// The process's allocator.

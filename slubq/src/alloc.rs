@@ -113,6 +113,9 @@ impl Slubq {
         }
         if context == Context::Blocking {
             self.tick();
+            if here.row.is_none() {
+                self.more_rows();
+            }
         }
         match shape.and_then(|shape| self.find_sheaf(cache, &lease, shape, here, context)) {
             Some(mut sheaf) => {

@@ -6,10 +6,12 @@
 
 use crate::slubq::Slubq;
 use kmem_base::config::MAX_SLOTS;
+use kmem_base::environment::variable;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::pages::Thp;
+use kmem_base::percpu::Mode;
 use kmem_base::sync::{Ordering, relax};
-use kmem_base::topology::Topology;
+use kmem_base::topology::{Topology, possible_cpus};
 
 const DOWN: u32 = 0;
 const STARTING: u32 = 1;
@@ -51,7 +53,7 @@ impl Slubq {
 
     fn set_up(&self, settings: &Settings) -> bool {
         self.knobs.start(settings);
-        if let Some(text) = environment() {
+        if let Some(text) = variable(c"KMEM_CONF").and_then(|text| text.to_str().ok()) {
             self.knobs.configure(text);
         }
         self.apply_knobs();
@@ -59,14 +61,26 @@ impl Slubq {
             0 => Topology::detect(),
             nodes => Topology { nodes, fake: true, ..Topology::detect() },
         };
-        let cpus = match self.knobs.get(Knob::Cpus) as u32 {
-            0 => topology.cpus,
-            cpus => cpus,
+        let (cpus, most) = match self.knobs.get(Knob::Cpus) as u32 {
+            0 => (topology.cpus, topology.most),
+            cpus => (cpus, cpus),
         };
         let nodes = topology.nodes.clamp(1, 16);
         self.nodes.store(nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
         self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, cpus, nodes), Ordering::Relaxed);
-        self.percpu.boot(self.pages.source(), cpus, self.knobs.get(Knob::PerCpu) == 1)
+        let up = self.percpu.boot_with_room(self.pages.source(), cpus, most, self.knobs.get(Knob::PerCpu) == 1);
+        if up && self.percpu.mode() == Mode::Locked {
+            // Threads share locked rows, and none is ever beyond them.
+            self.more_rows();
+        }
+        up
+    }
+
+    /// Gives the CPUs queues that this process was not allowed to run on at first. For a thread that has found itself on one of them.
+    pub(crate) fn more_rows(&self) {
+        if self.percpu.has_room() {
+            self.percpu.extend(self.pages.source(), possible_cpus);
+        }
     }
 
     /// Puts into effect what the knobs say that can change while running.
@@ -81,8 +95,8 @@ impl Slubq {
 
     /// What `set_up` found: at least one node, even before that.
     pub(crate) fn topology(&self) -> Topology {
-        let nodes = self.nodes.load(Ordering::Relaxed);
-        Topology { nodes: (nodes & 0xFF).max(1), cpus: self.percpu.cpus(), fake: nodes & FAKE != 0 }
+        let (nodes, cpus) = (self.nodes.load(Ordering::Relaxed), self.percpu.cpus());
+        Topology { nodes: (nodes & 0xFF).max(1), cpus, most: cpus, fake: nodes & FAKE != 0 }
     }
 
     /// Takes every lock, in rank order, so that `fork` copies a consistent allocator. Called before `fork` by the thread that forks.
@@ -130,15 +144,6 @@ fn shards(wish: u32, cpus: u32, nodes: u32) -> u32 {
     let per_node = if wish == 0 { cpus.div_ceil(nodes).min(16) } else { wish.div_ceil(nodes) };
     let most = (64 / nodes).max(1);
     nodes * (1 << per_node.clamp(1, most).ilog2())
-}
-
-/// `KMEM_CONF`.
-fn environment() -> Option<&'static str> {
-    // SAFETY: reads the environment, which nobody changes while the first allocation is made; a C string is what it returns.
-    unsafe {
-        let text = libc::getenv(c"KMEM_CONF".as_ptr());
-        if text.is_null() { None } else { core::ffi::CStr::from_ptr(text).to_str().ok() }
-    }
 }
 
 const _: () = assert!(MAX_SLOTS <= u16::MAX as usize);

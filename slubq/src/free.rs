@@ -68,6 +68,9 @@ impl Slubq {
             return;
         }
         self.tick();
+        if here.row.is_none() {
+            self.more_rows();
+        }
         if self.goes_home(cache, here, object) {
             return self.free_direct(cache, object);
         }

@@ -22,8 +22,8 @@ pub struct Geometry {
     pub pages: u32,
     /// Objects of a slab.
     pub objects: u32,
-    /// Offset of the free bits in the slab; 0 if they are in the descriptor.
-    pub bits_at: u32,
+    /// Offset of the first object: behind the free bits, if they are not in the descriptor.
+    pub first: u32,
     /// Objects after which a cache line ends at an object's end: a refill stops only there.
     pub line: u32,
     pub(crate) recip: u64,
@@ -51,19 +51,25 @@ impl Geometry {
     const fn of(size: usize, pages: usize) -> Self {
         let bytes = pages * PAGE_SIZE;
         let mut objects = bytes / size;
-        let mut bits_at = 0;
+        let mut first = 0;
         if objects > INLINE_OBJECTS as usize {
-            // 64 objects and the word for them take 64 * size + 8 bytes. Exact for a last, partial group too, since what is left beside
-            // the objects is a multiple of 8 bytes.
-            objects = (bytes / 8) * 64 / ((size / 8) * 64 + 1);
-            bits_at = bytes - objects.div_ceil(64) * 8;
+            // Objects keep their alignment, and share no cache line with the bits.
+            let align = if size.trailing_zeros() < 6 { 64 } else { 1 << size.trailing_zeros() };
+            // More objects need no less room for bits, so that this ends with as many as fit.
+            loop {
+                first = (objects.div_ceil(64) * 8).next_multiple_of(align);
+                if first + objects * size <= bytes {
+                    break;
+                }
+                objects -= 1;
+            }
         }
         let line_shift = if size.trailing_zeros() < 6 { size.trailing_zeros() } else { 6 };
         Self {
             size: size as u32,
             pages: pages as u32,
             objects: objects as u32,
-            bits_at: bits_at as u32,
+            first: first as u32,
             line: 64 >> line_shift,
             recip: (1_u64 << SHIFT).div_ceil(size as u64),
         }
@@ -87,18 +93,26 @@ impl Geometry {
         self.pages as usize * PAGE_SIZE
     }
 
-    /// True if the free bits are at the slab's end, with their summary in the descriptor.
+    /// True if the free bits are at the slab's start, with their summary in the descriptor.
     #[must_use]
     pub const fn has_summary(&self) -> bool {
-        self.bits_at != 0
+        self.first != 0
+    }
+
+    /// Bytes from the slab's first to object `index`.
+    #[inline]
+    #[must_use]
+    pub const fn offset(&self, index: u32) -> usize {
+        self.first as usize + index as usize * self.size as usize
     }
 
     /// Number of the object at `offset` bytes into the slab, if one starts there.
     #[inline]
     #[must_use]
     pub const fn index(&self, offset: usize) -> Option<u32> {
-        let index = ((offset as u64).wrapping_mul(self.recip) >> SHIFT) as u32;
-        if index < self.objects && index as usize * self.size as usize == offset { Some(index) } else { None }
+        let inside = offset.wrapping_sub(self.first as usize);
+        let index = ((inside as u64).wrapping_mul(self.recip) >> SHIFT) as u32;
+        if index < self.objects && index as usize * self.size as usize == inside { Some(index) } else { None }
     }
 }
 
@@ -111,10 +125,15 @@ mod tests {
         for size in (8..=Geometry::MAX_SIZE).step_by(8) {
             let geometry = Geometry::new(size);
             let objects = geometry.objects as usize * size;
-            let end = if geometry.has_summary() { geometry.bits_at as usize } else { geometry.bytes() };
-            assert!(objects <= end && end.is_multiple_of(8));
+            assert!(geometry.first as usize + objects <= geometry.bytes());
             assert!(geometry.objects as usize >= MIN_OBJECTS);
             assert!((geometry.bytes() - objects) * WASTE <= geometry.bytes() + 8 * WASTE, "{size}");
+            let align = (1_usize << size.trailing_zeros()).min(PAGE_SIZE);
+            assert!(geometry.offset(0).is_multiple_of(align.min(geometry.bytes())), "{size}");
+            if geometry.has_summary() {
+                assert!(geometry.words() as usize * 8 <= geometry.first as usize, "the bits end before the first object");
+                assert!(geometry.first.is_multiple_of(64), "no object shares a cache line with bits");
+            }
             assert!(!geometry.has_summary() || geometry.words() <= 128);
             let lines = (1..=64).find(|objects| (objects * size).is_multiple_of(64));
             assert_eq!(Some(geometry.line as usize), lines, "{size}");
@@ -123,7 +142,8 @@ mod tests {
 
     /// Bytes that `objects` of `size` and their bits take in a slab.
     fn need(objects: usize, size: usize) -> usize {
-        let bits = if objects > 64 * INLINE_WORDS { objects.div_ceil(64) * 8 } else { 0 };
+        let align = (1_usize << size.trailing_zeros()).max(64);
+        let bits = if PAGE_SIZE / size > 64 * INLINE_WORDS { (objects.div_ceil(64) * 8).next_multiple_of(align) } else { 0 };
         objects * size + bits
     }
 
@@ -133,10 +153,8 @@ mod tests {
             let geometry = Geometry::new(size);
             assert!(need(geometry.objects as usize, size) <= geometry.bytes());
             assert!(need(geometry.objects as usize + 1, size) > geometry.bytes(), "one more would fit: {size}");
-            assert_eq!(geometry.has_summary(), geometry.objects as usize > 64 * INLINE_WORDS);
+            assert!(geometry.has_summary() || geometry.objects as usize <= 64 * INLINE_WORDS);
             assert_eq!(geometry.words() as usize, (geometry.objects as usize).div_ceil(64));
-            let bits_end = geometry.bits_at as usize + geometry.words() as usize * 8;
-            assert!(!geometry.has_summary() || bits_end == geometry.bytes(), "the bits are the slab's end");
             let good = |pages: usize| {
                 let bytes = pages * PAGE_SIZE;
                 bytes / size >= 8 && bytes % size <= bytes / 8
@@ -151,12 +169,14 @@ mod tests {
         for size in [8, 24, 104, 136, 1000, 1152, 20480, 32768, 40000, Geometry::MAX_SIZE] {
             let geometry = Geometry::new(size);
             for index in 0..geometry.objects {
-                let offset = index as usize * size;
+                let offset = geometry.offset(index);
                 assert_eq!(geometry.index(offset), Some(index));
                 assert_eq!(geometry.index(offset + 1), None);
                 assert_eq!(geometry.index(offset + size - 1), None);
             }
-            assert_eq!(geometry.index(geometry.objects as usize * size), None);
+            assert_eq!(geometry.index(geometry.offset(geometry.objects)), None);
+            let before = (0..geometry.first as usize).filter_map(|offset| geometry.index(offset));
+            assert_eq!(before.count(), 0, "no object among the bits");
         }
     }
 }

@@ -173,9 +173,9 @@ fn loom_a_slab_is_taken_over_while_another_frees_into_it() {
     });
 }
 
-/// Three words of bits at the slab's end, with a summary, as only larger slabs have.
+/// Three words of bits at the slab's start, with a summary, as only larger slabs have.
 fn model() -> Geometry {
-    Geometry { objects: 192, bits_at: 32 << 10, ..Geometry::new(64) }
+    Geometry { objects: 192, ..Geometry::new(64) }
 }
 
 /// Memory with the bits of a slab of [`model`] in it.
@@ -186,7 +186,7 @@ fn memory(geometry: &Geometry) -> usize {
     // One for all executions: only the words are looked at, and they are written anew.
     let address = *ONCE.get_or_init(|| core::ptr::from_mut(Box::leak(Box::new(Memory([0; 65536])))).expose_provenance());
     for word in 0..3 {
-        let at = address + geometry.bits_at as usize + word * size_of::<AtomicU64>();
+        let at = address + word * size_of::<AtomicU64>();
         // SAFETY: inside the memory, which is leaked.
         unsafe { core::ptr::with_exposed_provenance_mut::<AtomicU64>(at).write(AtomicU64::new(0)) };
     }

@@ -22,8 +22,8 @@ impl Drop for Site<'_> {
     }
 }
 
-fn object(cache: &Cache, first: *mut u8, index: u32) -> *mut u8 {
-    first.wrapping_add(index as usize * cache.geometry.size as usize)
+fn object(cache: &Cache, slab: *mut u8, index: u32) -> *mut u8 {
+    slab.wrapping_add(cache.geometry.offset(index))
 }
 
 /// Objects still to be destroyed. If a destructor unwinds, the others still run.

@@ -91,13 +91,13 @@ impl Used {
             let objects = (geometry.objects - index * 64).min(64);
             let mut live = !slab.free_word(index as usize) & (u64::MAX >> (64 - objects));
             while live != 0 {
-                let start = (index * 64 + live.trailing_zeros()) as usize * geometry.size as usize;
+                let start = geometry.offset(index * 64 + live.trailing_zeros());
                 used.mark(start, start + geometry.size as usize);
                 live &= live - 1;
             }
         }
         if geometry.has_summary() {
-            used.mark(geometry.bits_at as usize, geometry.bytes());
+            used.mark(0, geometry.first as usize);
         }
         used
     }
@@ -193,11 +193,11 @@ mod tests {
     fn holes_plainly(geometry: &Geometry, live: impl Fn(u32) -> bool) -> Vec<usize> {
         let mut used = std::vec![false; geometry.bytes()];
         for index in (0..geometry.objects).filter(|index| live(*index)) {
-            let start = (index * geometry.size) as usize;
+            let start = geometry.offset(index);
             used[start..start + geometry.size as usize].fill(true);
         }
         if geometry.has_summary() {
-            used[geometry.bits_at as usize..].fill(true);
+            used[..geometry.first as usize].fill(true);
         }
         let page = os_page();
         (0..geometry.bytes() / page).filter(|at| !used[at * page..(at + 1) * page].contains(&true)).collect()

@@ -70,6 +70,8 @@ const PAUSE_MS: u64 = 8;
 const STEP_SHARE: u64 = 4;
 /// ... and no more than so many microseconds at once.
 const STEP_MAX_US: u64 = 10_000;
+/// Pages in use from which on decay begins: 1 MiB.
+const SMALL_HEAP: usize = 16;
 
 impl Slubq {
     /// Gives up all that the cache holds without need: drains its queues, releases every entirely free slab, and sorts the partial
@@ -117,6 +119,10 @@ impl Slubq {
     /// Goes on with decay if something is due. Called on slow paths, and by those who serve large blocks: no thread is needed.
     #[inline]
     pub fn tick(&self) {
+        // A heap that never was larger has nothing to give back, and a short program no need of a clock.
+        if self.due.load(Ordering::Relaxed) == 0 && self.pages.used() < SMALL_HEAP {
+            return;
+        }
         let now = now_ms();
         if now >= self.due.load(Ordering::Relaxed) {
             self.tick_slow(now);

@@ -10,40 +10,43 @@ use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::{MAX_SLOTS, PAGE_SIZE};
 use kmem_base::knobs::Knob;
 use kmem_base::percpu::{Idle, Slot};
-use kmem_base::sync::{AtomicU32, Ordering, relax};
+use kmem_base::sync::{AtomicU16, AtomicU32, Ordering, relax};
 
 /// Which slots are taken.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// Slots below this have been used.
-    next: usize,
-    /// Destroyed caches' slots, oldest first: used again only when no other is left, so that a late use is noticed.
-    retired: [u16; MAX_SLOTS],
+    /// Slots that have been used, besides those of the general caches.
+    used: usize,
+    /// First of the destroyed caches' slots in [`Retired`], and their number.
     first: usize,
     count: usize,
 }
 
+/// Destroyed caches' slots, oldest first: used again only when no other is left, so that a late use is noticed. Guarded by the registry's
+/// lock, and apart from it: most programs destroy no cache.
+pub(crate) type Retired = [AtomicU16; MAX_SLOTS];
+
 impl Registry {
     pub(crate) const fn new() -> Self {
-        Self { next: CLASSES, retired: [0; MAX_SLOTS], first: 0, count: 0 }
+        Self { used: 0, first: 0, count: 0 }
     }
 
-    fn take(&mut self) -> Option<usize> {
-        if self.next < MAX_SLOTS {
-            self.next += 1;
-            return Some(self.next - 1);
+    fn take(&mut self, retired: &Retired) -> Option<usize> {
+        if CLASSES + self.used < MAX_SLOTS {
+            self.used += 1;
+            return Some(CLASSES + self.used - 1);
         }
         if self.count == 0 {
             return None;
         }
-        let slot = self.retired[self.first] as usize;
+        let slot = retired[self.first].load(Ordering::Relaxed) as usize;
         self.first = (self.first + 1) % MAX_SLOTS;
         self.count -= 1;
         Some(slot)
     }
 
-    fn retire(&mut self, slot: usize) {
-        self.retired[(self.first + self.count) % MAX_SLOTS] = slot as u16;
+    fn retire(&mut self, retired: &Retired, slot: usize) {
+        retired[(self.first + self.count) % MAX_SLOTS].store(slot as u16, Ordering::Relaxed);
         self.count += 1;
     }
 }
@@ -138,9 +141,9 @@ impl Slubq {
             return Ok(cache);
         }
         let mut registry = self.registry.lock();
-        let slot = registry.take().ok_or(CreateError::TooMany)?;
+        let slot = registry.take(&self.retired).ok_or(CreateError::TooMany)?;
         self.build(spec, stride, slot).ok_or_else(|| {
-            registry.retire(slot);
+            registry.retire(&self.retired, slot);
             CreateError::NoMemory
         })
     }
@@ -212,7 +215,7 @@ impl Slubq {
         let queue = cache.tunables.get(Tunable::CpuQueueSize);
         self.percpu.shape_first(cache.slot(), shape_of(queue), cache.geometry.size);
         // Release pairs with the Acquire in `cache`.
-        self.caches[slot].store(place.as_ptr(), Ordering::Release);
+        self.cache_at(slot).store(place.as_ptr(), Ordering::Release);
         Some(cache)
     }
 
@@ -266,8 +269,8 @@ impl Slubq {
         let mut registry = self.registry.lock();
         cache.life.store(Life::Dead as u32, Ordering::Release);
         // Not while somebody drains what was this cache's slot.
-        self.percpu.undrained(|| self.caches[cache.slot().index()].store(core::ptr::null_mut(), Ordering::Release));
-        registry.retire(cache.slot().index());
+        self.percpu.undrained(|| self.cache_at(cache.slot().index()).store(core::ptr::null_mut(), Ordering::Release));
+        registry.retire(&self.retired, cache.slot().index());
         Ok(())
     }
 

@@ -125,8 +125,8 @@ impl<'a> Slab<'a> {
 
     fn word(&self, index: usize) -> &AtomicU64 {
         if self.geometry.has_summary() {
-            let at = self.page.address() + self.geometry.bits_at as usize + index * size_of::<AtomicU64>();
-            // SAFETY: the words lie in the slab behind its last object, and are only accessed atomically.
+            let at = self.page.address() + index * size_of::<AtomicU64>();
+            // SAFETY: the words lie in the slab before its first object, and are only accessed atomically.
             return unsafe { NonNull::new_unchecked(core::ptr::with_exposed_provenance_mut(at)).as_ref() };
         }
         &self.page.bits[index]
@@ -212,7 +212,8 @@ impl<'a> Slab<'a> {
         // Acquire pairs with the Release in `set`: what the last owner wrote to an object comes before what the next one does.
         let bits = word.load(Ordering::Acquire);
         let size = self.geometry.size as usize;
-        let first = core::ptr::with_exposed_provenance_mut::<u8>(self.page.address()).wrapping_add(index * 64 * size);
+        let first =
+            core::ptr::with_exposed_provenance_mut::<u8>(self.page.address()).wrapping_add(self.geometry.offset(index as u32 * 64));
         if bits == u64::MAX && out.len() >= 64 {
             let mut object = first;
             for place in &mut out[..64] {

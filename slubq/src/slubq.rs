@@ -1,7 +1,7 @@
 //! The allocator as a whole: what its parts share.
 
 use crate::cache::Cache;
-use crate::registry::Registry;
+use crate::registry::{Registry, Retired};
 use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knobs;
@@ -9,22 +9,18 @@ use kmem_base::meta::Meta;
 use kmem_base::pages::Pages;
 use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::source::PageSource;
-use kmem_base::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
+use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
 
 /// SLUB with per-CPU queues and bitmap free tracking.
 ///
 /// Lives in a `static`, or as long as the process: its caches, and what they hand out, are `'static`. Nothing happens before the first
 /// allocation, which sets everything up.
+///
+/// In this order, so that what every program touches lies on few OS pages; and all zero at first (over the system's memory), so that
+/// the rest costs nothing.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Slubq {
-    pub(crate) percpu: PerCpu,
-    /// The cache of each slot; those below [`CLASSES`] are the general caches, made when first used.
-    pub(crate) caches: [AtomicPtr<Cache>; MAX_SLOTS],
-    pub(crate) pages: Pages,
-    pub(crate) meta: Meta,
-    pub(crate) blocks: Blocks,
-    pub(crate) knobs: Knobs,
-    pub(crate) registry: Lock<Registry, { Rank::Registry.of() }>,
     pub(crate) boot: AtomicU32,
     pub(crate) shards: AtomicU32,
     pub(crate) nodes: AtomicU32,
@@ -42,6 +38,17 @@ pub struct Slubq {
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
     pub(crate) drained: AtomicU32,
+    pub(crate) percpu: PerCpu,
+    /// The caches of slots from [`CLASSES`] on, made by programs.
+    created: [AtomicPtr<Cache>; MAX_SLOTS - CLASSES],
+    /// The general caches, made when first used.
+    general: [AtomicPtr<Cache>; CLASSES],
+    pub(crate) meta: Meta,
+    pub(crate) blocks: Blocks,
+    pub(crate) knobs: Knobs,
+    pub(crate) registry: Lock<Registry, { Rank::Registry.of() }>,
+    pub(crate) pages: Pages,
+    pub(crate) retired: Retired,
 }
 
 impl Slubq {
@@ -49,14 +56,30 @@ impl Slubq {
         /// An allocator that takes its memory from `source`.
         #[must_use]
         pub const fn new(source: &'static dyn PageSource) -> Self {
+            Self::over(Pages::new(source))
+        }
+    }
+
+    const_fn! {
+        /// An allocator that takes its memory from the system.
+        #[must_use]
+        pub const fn system() -> Self {
+            Self::over(Pages::system())
+        }
+    }
+
+    const_fn! {
+        const fn over(pages: Pages) -> Self {
             Self {
                 percpu: PerCpu::new(),
-                caches: filled![AtomicPtr::new(core::ptr::null_mut()); MAX_SLOTS],
-                pages: Pages::new(source),
+                created: filled![AtomicPtr::new(core::ptr::null_mut()); MAX_SLOTS - CLASSES],
+                pages,
+                general: filled![AtomicPtr::new(core::ptr::null_mut()); CLASSES],
                 meta: Meta::new(),
                 blocks: Blocks::new(),
                 knobs: Knobs::new(),
                 registry: Lock::new(Registry::new()),
+                retired: filled![AtomicU16::new(0); MAX_SLOTS],
                 boot: AtomicU32::new(0),
                 shards: AtomicU32::new(0),
                 nodes: AtomicU32::new(0),
@@ -142,7 +165,12 @@ impl Slubq {
     #[inline]
     pub(crate) fn cache(&self, index: usize) -> Option<&'static Cache> {
         // SAFETY: caches live in metadata, which is never freed. Acquire pairs with the Release that published the cache.
-        unsafe { self.caches[index].load(Ordering::Acquire).as_ref() }
+        unsafe { self.cache_at(index).load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Where the cache in slot `index` is noted.
+    pub(crate) fn cache_at(&self, index: usize) -> &AtomicPtr<Cache> {
+        if index < CLASSES { &self.general[index] } else { &self.created[index - CLASSES] }
     }
 
     /// Every cache there is.

@@ -38,7 +38,7 @@ impl Ground {
     }
 
     fn object(&self, number: u32) -> *mut u8 {
-        self.memory.wrapping_add((number * self.geometry.size) as usize)
+        self.memory.wrapping_add(self.geometry.offset(number))
     }
 }
 

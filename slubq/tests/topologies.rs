@@ -9,6 +9,7 @@ use common::{Heap, alloc_many, free_all, on_cpu, read};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::Mode;
 use kmem_base::source::{OsSource, PageSource};
+use kmem_base::topology::possible_cpus;
 use kmem_slubq::{Cache, Flags, Level, Slubq, Spec, Tunable};
 use kmem_testkit::cpu::{allowed, pin};
 use kmem_testkit::{Profile, StressConfig, Subject, ops, run_or_panic, stress_or_panic};
@@ -351,4 +352,37 @@ fn cpus_beyond_the_table_are_served() {
     work_beyond_the_table(&one);
     work_beyond_the_table(&one.with(Knob::Shards, 8));
     work_beyond_the_table(&one.with(Knob::PerCpu, 1));
+}
+
+/// A process that is allowed more CPUs than it was when it first allocated.
+#[test]
+fn cpus_that_are_allowed_later_get_queues() {
+    let cpus = allowed();
+    let confined = std::thread::spawn(move || {
+        pin(&cpus[..1]).unwrap();
+        let heap = Heap::new(&Settings::new().with(Knob::ArenaMb, 1024));
+        (heap, cpus)
+    });
+    let (heap, cpus) = confined.join().unwrap();
+    let percpu = heap.slubq.percpu();
+    if heap.slubq.mode() == Mode::Locked {
+        assert_eq!(percpu.cpus(), possible_cpus(), "threads share locked rows, and none is ever beyond them");
+        return;
+    }
+    assert_eq!(percpu.cpus() as usize, cpus[0] + 1);
+    let crowd = Barrier::new(cpus.len());
+    std::thread::scope(|scope| {
+        for cpu in &cpus {
+            let (heap, crowd) = (&heap, &crowd);
+            scope.spawn(move || {
+                pin(&[*cpu]).unwrap();
+                crowd.wait();
+                (0..2000).take_while(|seed| *seed < 10 || percpu.has_room()).for_each(|seed| run_one_thread(heap, seed));
+            });
+        }
+    });
+    if cpus.len() > 1 {
+        assert_eq!((percpu.cpus(), percpu.has_room()), (possible_cpus(), false));
+    }
+    heap.slubq.check().unwrap();
 }

@@ -1,12 +1,12 @@
 //! An arena: one reservation of address space, with tables of its pages in front of them.
 //!
 //! ```text
-//! | marks | class bytes | descriptors ...                    | pages ...                  |
-//!   all writable          writable as far as the limit needs   base            ^limit (writable)
+//! |            ... descriptors | class bytes | marks | pages ...                  |
+//!   writable as far as needed ^ all writable        base            ^limit (writable)
 //! ```
 //!
-//! The tables grow from near the reservation's start, so that those of a small heap lie close together: few page tables of the
-//! system's, and one call makes them writable.
+//! The descriptors grow downwards, so that everything of a small heap lies together: one page table of the system's, one call that makes
+//! it writable, and the first descriptors and class bytes on one OS page.
 
 use super::dirt::Dirt;
 use super::marks::Marks;
@@ -23,26 +23,47 @@ pub(super) struct Arena {
     base: AtomicPtr<u8>,
     /// Bytes that are writable and whose table entries exist.
     limit: AtomicUsize,
-    pages: AtomicPtr<Page>,
+    /// Descriptor of the first page; those of others lie below it.
+    first: AtomicPtr<Page>,
     classes: AtomicPtr<AtomicU8>,
     marks: AtomicPtr<Marks>,
     /// Pages reserved.
     len: AtomicUsize,
 }
 
-/// Where the class bytes of an arena of `len` pages begin, in bytes from its marks.
-const fn classes_at(len: usize) -> usize {
-    len.div_ceil(64) * size_of::<Marks>()
+/// Offsets from the start of an arena's reservation.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// Where the descriptors end and the class bytes begin.
+    middle: usize,
+    marks: usize,
+    /// The first page.
+    base: usize,
 }
 
-/// The same of its descriptors.
-const fn pages_at(len: usize) -> usize {
-    (classes_at(len) + len * size_of::<AtomicU8>()).next_multiple_of(align_of::<Page>())
+/// Bytes of descriptors on the OS page that the first class bytes are on.
+const SHARED: usize = 2048;
+
+impl Plan {
+    /// For `len` pages, in a reservation aligned to `align`.
+    const fn new(len: usize, align: usize) -> Self {
+        // The first descriptors lie behind a multiple of the alignment, and so on the page table that the rest begins on.
+        let middle = (len * size_of::<Page>()).next_multiple_of(align) + PAGE_SIZE - SHARED;
+        let marks = (middle + len * size_of::<AtomicU8>()).next_multiple_of(align_of::<Marks>());
+        Self { middle, marks, base: (marks + len.div_ceil(64) * size_of::<Marks>()).next_multiple_of(PAGE_SIZE) }
+    }
+
+    /// What must be writable from here on for the descriptors of `pages` pages.
+    const fn low(&self, pages: usize) -> usize {
+        let low = self.middle - pages * size_of::<Page>();
+        low - low % PAGE_SIZE
+    }
 }
 
-/// Bytes of tables that must be writable before the first `pages` pages of `len` are.
-const fn tables(len: usize, pages: usize) -> usize {
-    (pages_at(len) + pages * size_of::<Page>()).next_multiple_of(PAGE_SIZE)
+/// Alignment of the reservation for `len` pages: page tables and huge pages begin at multiples of 2 MiB; a small arena does not waste
+/// address space on that.
+const fn align(len: usize) -> usize {
+    if len >= 1024 { HUGE_PAGE } else { PAGE_SIZE }
 }
 
 impl Arena {
@@ -52,7 +73,7 @@ impl Arena {
             Self {
                 base: AtomicPtr::new(null_mut()),
                 limit: AtomicUsize::new(0),
-                pages: AtomicPtr::new(null_mut()),
+                first: AtomicPtr::new(null_mut()),
                 classes: AtomicPtr::new(null_mut()),
                 marks: AtomicPtr::new(null_mut()),
                 len: AtomicUsize::new(0),
@@ -62,20 +83,20 @@ impl Arena {
 
     /// Reserves `len` pages and their tables. Nothing is writable yet.
     pub(super) fn reserve(&self, source: &dyn PageSource, len: usize) -> Option<Runs> {
-        // Two MiB so that huge pages can lie in it; a small arena does not waste address space on that.
-        let align = if len >= 1024 { HUGE_PAGE } else { PAGE_SIZE };
-        let front = tables(len, len).next_multiple_of(align);
+        let (plan, align) = (Plan::new(len, align(len)), align(len));
         // A multiple of the alignment: newer kernels then align the mapping by themselves.
-        let start = source.reserve((front + len * PAGE_SIZE).next_multiple_of(align), align)?.as_ptr();
-        // SAFETY: inside the reservation, by the sums above.
-        let (classes, pages, base) = unsafe { (start.add(classes_at(len)), start.add(pages_at(len)), start.add(front)) };
-        self.marks.store(start.cast(), Ordering::Relaxed);
+        let start = source.reserve((plan.base + len * PAGE_SIZE).next_multiple_of(align), align)?.as_ptr();
+        // SAFETY: inside the reservation, by the sums of the plan.
+        let (first, classes, marks, base) = unsafe {
+            (start.add(plan.middle).cast::<Page>().sub(1), start.add(plan.middle), start.add(plan.marks), start.add(plan.base))
+        };
+        self.marks.store(marks.cast(), Ordering::Relaxed);
         self.classes.store(classes.cast(), Ordering::Relaxed);
-        self.pages.store(pages.cast(), Ordering::Relaxed);
+        self.first.store(first, Ordering::Relaxed);
         self.len.store(len, Ordering::Relaxed);
         self.base.store(base, Ordering::Relaxed);
         // SAFETY: the table covers `len` places, is zero once committed, and only places below the limit are used.
-        let free = unsafe { Marks::free(start.cast()) };
+        let free = unsafe { Marks::free(marks.cast()) };
         Some(Runs::new(free, self.dirt(), base.addr() >> PAGE_SHIFT))
     }
 
@@ -98,22 +119,27 @@ impl Arena {
     }
 
     fn commit_to(&self, source: &dyn PageSource, limit: usize, target: usize, huge: bool) -> bool {
-        let base = self.base.load(Ordering::Relaxed);
-        let (from, to) = (if limit == 0 { 0 } else { tables(self.len(), limit) }, tables(self.len(), target));
-        // Tables first: a page must never be writable without its descriptor. What a failed call leaves committed is committed
+        let (base, plan) = (self.base.load(Ordering::Relaxed), Plan::new(self.len(), align(self.len())));
+        let (old, low) = (if limit == 0 { plan.base } else { plan.low(limit) }, plan.low(target));
+        let pages = (target - limit) << PAGE_SHIFT;
+        // Tables first, or in one: a page must never be writable without its descriptor. What a failed call leaves committed is committed
         // again later, which changes nothing.
-        // SAFETY: inside the reservation.
-        if to > from && !unsafe { commit(source, self.marks.load(Ordering::Relaxed).cast::<u8>().add(from), to - from) } {
-            return false;
-        }
-        // SAFETY: inside the reservation.
-        if !unsafe { commit(source, base.add(limit << PAGE_SHIFT), (target - limit) << PAGE_SHIFT) } {
+        // SAFETY: inside the reservation: `low` and `old` are offsets from its start, no greater than that of the base.
+        let done = unsafe {
+            let tables = base.sub(plan.base - low);
+            if limit == 0 {
+                commit(source, tables, plan.base - low + pages)
+            } else {
+                (low == old || commit(source, tables, old - low)) && commit(source, base.add(limit << PAGE_SHIFT), pages)
+            }
+        };
+        if !done {
             return false;
         }
         self.begin(limit, target);
         if huge {
             // SAFETY: just committed.
-            unsafe { source.advise_huge(NonNull::new_unchecked(base.add(limit << PAGE_SHIFT)), (target - limit) << PAGE_SHIFT) };
+            unsafe { source.advise_huge(NonNull::new_unchecked(base.add(limit << PAGE_SHIFT)), pages) };
         }
         // Release pairs with the Acquire in `page_at`: who sees the limit may read the tables below it.
         self.limit.store(target << PAGE_SHIFT, Ordering::Release);
@@ -125,9 +151,13 @@ impl Arena {
         let words = limit.div_ceil(64)..target.div_ceil(64);
         // SAFETY: just committed, so zeroed, and below no limit that anybody has seen.
         unsafe {
-            begin(self.pages.load(Ordering::Relaxed).add(limit), target - limit, Page::new);
+            begin(self.first.load(Ordering::Relaxed).sub(target - 1), target - limit, Page::new);
             begin(self.classes.load(Ordering::Relaxed).add(limit), target - limit, || AtomicU8::new(0));
             begin(self.marks.load(Ordering::Relaxed).add(words.start), words.len(), Marks::new);
+            if limit == 0 {
+                // Memory that was never written is mapped twice if it is read first.
+                (*self.marks.load(Ordering::Relaxed)).young.store(0, Ordering::Relaxed);
+            }
         }
     }
 
@@ -150,12 +180,12 @@ impl Arena {
     #[inline]
     pub(super) fn page(&self, index: usize) -> &'static Page {
         // SAFETY: the table is writable up to the limit and never unmapped.
-        unsafe { &*self.pages.load(Ordering::Relaxed).add(index) }
+        unsafe { &*self.first.load(Ordering::Relaxed).sub(index) }
     }
 
     /// Index of a page of this arena.
     pub(super) fn index(&self, page: &Page) -> Option<usize> {
-        let offset = core::ptr::from_ref(page).addr().wrapping_sub(self.pages.load(Ordering::Relaxed).addr());
+        let offset = self.first.load(Ordering::Relaxed).addr().wrapping_sub(core::ptr::from_ref(page).addr());
         (offset < self.len() * size_of::<Page>()).then_some(offset / size_of::<Page>())
     }
 

@@ -52,7 +52,7 @@ impl Pages {
             drop(state);
             let bytes = (fit.end - fit.start) << PAGE_SHIFT;
             // SAFETY: the pages are claimed, so nobody's, and their contents dead. A page of an arena is not at null.
-            if unsafe { self.source.purge(NonNull::new_unchecked(place.byte(fit.start)), bytes) } {
+            if unsafe { self.source().purge(NonNull::new_unchecked(place.byte(fit.start)), bytes) } {
                 place.dirt().cleanse(&fit);
                 *purged += bytes;
             }
@@ -75,6 +75,6 @@ impl Pages {
         };
         let at = self.arenas[arena].byte(start).wrapping_add(bytes.start);
         // SAFETY: the caller's; a page of an arena is not at null.
-        unsafe { self.source.purge(NonNull::new_unchecked(at), bytes.end - bytes.start) }
+        unsafe { self.source().purge(NonNull::new_unchecked(at), bytes.end - bytes.start) }
     }
 }

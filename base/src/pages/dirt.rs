@@ -4,7 +4,7 @@
 
 use super::marks::Marks;
 use super::runs::Fit;
-use crate::bitmap::{each_word, next_in};
+use crate::bitmap::each_word;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The two bitmaps of one arena. Words are atomic and bits of different pages independent, so no lock is needed for the bits of
@@ -30,13 +30,6 @@ impl Dirt {
         (&marks.young, &marks.old)
     }
 
-    /// Marks `pages` dirty.
-    pub(super) fn soil(&self, pages: &Fit) {
-        each_word(pages.start, pages.end, |index, mask| {
-            self.words(index).0.fetch_or(mask, Ordering::Relaxed);
-        });
-    }
-
     /// Marks `pages` zero.
     pub(super) fn cleanse(&self, pages: &Fit) {
         each_word(pages.start, pages.end, |index, mask| {
@@ -52,13 +45,6 @@ impl Dirt {
         old.load(Ordering::Relaxed) | if all { young.load(Ordering::Relaxed) } else { 0 }
     }
 
-    /// First maximal run of dirty pages within `pages`.
-    pub(super) fn next(&self, pages: &Fit) -> Option<Fit> {
-        let start = next_in(pages.start, pages.end, |index| self.word(index, true))?;
-        let end = next_in(start, pages.end, |index| !self.word(index, true)).unwrap_or(pages.end);
-        Some(start..end)
-    }
-
     /// A decay tick for the pages `free` of word `index`.
     pub(super) fn age(&self, index: usize, free: u64) {
         let (young, old) = self.words(index);
@@ -68,13 +54,17 @@ impl Dirt {
         }
     }
 
-    /// A page in use again is not old.
-    pub(super) fn refresh(&self, pages: &Fit) {
-        self.soil(pages);
+    /// Marks `pages` dirty and not old: they are in use again. Tells `was` of those that were dirty before, word by word.
+    pub(super) fn refresh(&self, pages: &Fit, mut was: impl FnMut(usize, u64)) {
         each_word(pages.start, pages.end, |index, mask| {
-            let old = self.words(index).1;
-            if old.load(Ordering::Relaxed) & mask != 0 {
+            let (young, old) = self.words(index);
+            let young = young.fetch_or(mask, Ordering::Relaxed) & mask;
+            let aged = old.load(Ordering::Relaxed) & mask;
+            if aged != 0 {
                 old.fetch_and(!mask, Ordering::Relaxed);
+            }
+            if young | aged != 0 {
+                was(index, young | aged);
             }
         });
     }

@@ -30,7 +30,7 @@ impl Pages {
     /// Allocates `size` bytes (more than [`crate::config::MAX_SMALL`], or strangely aligned). Null if there is no memory.
     #[must_use]
     pub fn alloc_large(&self, size: usize, align: usize, zeroed: bool) -> *mut u8 {
-        if size >= self.huge_threshold.load(Ordering::Relaxed) {
+        if size >= self.huge_threshold() {
             return self.alloc_huge(size, align, self.wants_huge(Thp::On));
         }
         let (Some(pages), Ok(align)) = (pages_for(size), u32::try_from(align >> PAGE_SHIFT)) else {
@@ -50,15 +50,15 @@ impl Pages {
         if !self.charge(len.div_ceil(PAGE_SIZE)) {
             return null_mut();
         }
-        let made = self.huge.reserve(self.source).and_then(|entry| {
+        let made = self.huge.reserve(self.source()).and_then(|entry| {
             let best = if len < HUGE_PAGE { os_page() } else { HUGE_PAGE };
             // An alignment that nobody asked for takes address space that there may not be.
-            let block = self.source.map(len, align.max(best)).or_else(|| self.source.map(len, align.max(os_page())));
+            let block = self.source().map(len, align.max(best)).or_else(|| self.source().map(len, align.max(os_page())));
             if let Some(block) = block
                 && dense
             {
                 // SAFETY: just mapped.
-                unsafe { self.source.advise_huge(block, len) };
+                unsafe { self.source().advise_huge(block, len) };
             }
             match block {
                 Some(block) => self.huge.enter(entry, block, len),
@@ -95,7 +95,7 @@ impl Pages {
             die(Fault::WrongSize, block.as_ptr().addr(), "huge block");
         }
         // SAFETY: the whole mapping, dead, and no longer in the table.
-        unsafe { self.source.unmap(block, len) };
+        unsafe { self.source().unmap(block, len) };
         self.huge.put_back(entry);
         self.uncharge(len);
     }
@@ -123,7 +123,7 @@ impl Pages {
     pub unsafe fn resize_large(&self, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
         if let Some(page) = self.page_of(block.addr()) {
             self.verify(page, block, old);
-            if new > old && new >= self.huge_threshold.load(Ordering::Relaxed) {
+            if new > old && new >= self.huge_threshold() {
                 // SAFETY: the caller's.
                 let moved = unsafe { self.promote(page, block, old, new, align) };
                 if moved != Grown::Copy {
@@ -175,11 +175,11 @@ impl Pages {
             return false;
         }
         let mut state = self.state.lock();
-        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source, new_end, self.wants_huge(Thp::On));
+        let fits = state.runs[arena].is_free(&more) && self.arenas[arena].commit(self.source(), new_end, self.wants_huge(Thp::On));
         if fits {
             state.runs[arena].claim(&more);
             drop(state);
-            self.arenas[arena].dirt().refresh(&more);
+            self.arenas[arena].dirt().refresh(&more, |_, _| ());
             page.set_span(pages);
         } else {
             drop(state);
@@ -200,7 +200,7 @@ impl Pages {
         let resized = if self.recharge(len, new_len) {
             // Moving keeps the alignment of an OS page and no more.
             // SAFETY: the whole mapping; nobody else can reach it, as it is out of the table.
-            let resized = unsafe { self.source.remap(block, len, new_len, align <= os_page()) };
+            let resized = unsafe { self.source().remap(block, len, new_len, align <= os_page()) };
             if resized.is_none() {
                 self.settle(new_len, len);
             }
@@ -213,7 +213,7 @@ impl Pages {
                 // As in `promote`.
                 if new_len > len && self.wants_huge(Thp::Auto) {
                     // SAFETY: mapped, and still out of the table.
-                    unsafe { self.source.advise_huge(moved, new_len) };
+                    unsafe { self.source().advise_huge(moved, new_len) };
                 }
                 self.huge.enter(entry, moved, new_len);
                 Grown::Done(moved.as_ptr())

@@ -4,9 +4,10 @@ use super::arena::Arena;
 use super::huge::Huge;
 use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
+use crate::bitmap::mask;
 use crate::classes::Class;
-use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
-use crate::source::PageSource;
+use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, ARENA_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
+use crate::source::{OsSource, PageSource};
 use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
 
 /// A run of pages just handed out.
@@ -21,25 +22,33 @@ pub struct Run {
     pub zeroed: bool,
 }
 
-/// The page supply of one allocator.
+/// The page supply of one allocator. In this order, so that what every program touches lies together; and all zero at first, so that a
+/// `static` costs no memory before it is used.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Pages {
-    pub(super) source: &'static dyn PageSource,
-    pub(super) arenas: [Arena; MAX_ARENAS],
-    /// Arenas that count; the others are not set up.
-    pub(super) count: AtomicUsize,
-    pub(super) state: Lock<State, { Rank::Pages.of() }>,
-    pub(super) huge: Huge,
-    /// Pages the first arena should have; 0: by the machine's memory.
+    /// `None`: the system's.
+    source: Option<&'static dyn PageSource>,
+    /// Pages the first arena should have; 0: [`ARENA_PAGES`].
     wish: AtomicUsize,
-    /// Pages in use above which nothing more is handed out.
+    /// Pages in use above which nothing more is handed out; 0: no limit.
     limit: AtomicUsize,
-    pub(super) huge_threshold: AtomicUsize,
+    /// 0: [`HUGE_THRESHOLD`].
+    huge_threshold: AtomicUsize,
+    /// Exclusive or of [`Thp`] and its default.
     thp: AtomicUsize,
     /// Pages handed out, huge blocks included.
     pub(super) used: AtomicUsize,
     pub(super) refused: AtomicU64,
+    /// Arenas that count; the others are not set up.
+    pub(super) count: AtomicUsize,
+    pub(super) arenas: [Arena; MAX_ARENAS],
+    pub(super) state: Lock<State, { Rank::Pages.of() }>,
+    pub(super) huge: Huge,
 }
+
+/// Bytes from which on a block is a mapping of its own, unless configured otherwise.
+const HUGE_THRESHOLD: usize = 32 << 20;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -87,40 +96,62 @@ impl Pages {
         /// A supply that takes everything from `source`; nothing is taken before the first request.
         #[must_use]
         pub const fn new(source: &'static dyn PageSource) -> Self {
+            Self::over(Some(source))
+        }
+    }
+
+    const_fn! {
+        /// A supply that takes everything from the system.
+        #[must_use]
+        pub const fn system() -> Self {
+            Self::over(None)
+        }
+    }
+
+    const_fn! {
+        const fn over(source: Option<&'static dyn PageSource>) -> Self {
             Self {
-                source,
-                arenas: filled![Arena::empty(); MAX_ARENAS],
-                count: AtomicUsize::new(0),
-                state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
                 huge: Huge::new(),
+                source,
                 wish: AtomicUsize::new(0),
-                limit: AtomicUsize::new(usize::MAX),
-                huge_threshold: AtomicUsize::new(32 << 20),
-                thp: AtomicUsize::new(Thp::Auto as usize),
+                limit: AtomicUsize::new(0),
+                huge_threshold: AtomicUsize::new(0),
+                thp: AtomicUsize::new(0),
                 used: AtomicUsize::new(0),
                 refused: AtomicU64::new(0),
+                count: AtomicUsize::new(0),
+                arenas: filled![Arena::empty(); MAX_ARENAS],
+                state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
             }
         }
     }
 
     /// Takes over the knobs; also while running.
     pub fn configure(&self, first_arena: usize, hard_limit: usize, huge_threshold: usize, thp: Thp) {
-        self.thp.store(thp as usize, Ordering::Relaxed);
+        self.thp.store(thp as usize ^ Thp::Auto as usize, Ordering::Relaxed);
         self.wish.store(first_arena >> PAGE_SHIFT, Ordering::Relaxed);
-        let limit = if hard_limit == 0 { usize::MAX } else { hard_limit >> PAGE_SHIFT };
-        self.limit.store(limit, Ordering::Relaxed);
+        // A limit of less than a page is one all the same.
+        self.limit.store(hard_limit.div_ceil(PAGE_SIZE), Ordering::Relaxed);
         self.huge_threshold.store(huge_threshold, Ordering::Relaxed);
     }
 
     /// True if huge pages are wanted wherever at least `least` says so.
     pub(super) fn wants_huge(&self, least: Thp) -> bool {
-        self.thp.load(Ordering::Relaxed) >= least as usize
+        self.thp.load(Ordering::Relaxed) ^ Thp::Auto as usize >= least as usize
+    }
+
+    /// Bytes from which on a block is a mapping of its own.
+    pub(super) fn huge_threshold(&self) -> usize {
+        match self.huge_threshold.load(Ordering::Relaxed) {
+            0 => HUGE_THRESHOLD,
+            threshold => threshold,
+        }
     }
 
     /// Where memory comes from.
     #[must_use]
     pub fn source(&self) -> &'static dyn PageSource {
-        self.source
+        self.source.unwrap_or(&OsSource)
     }
 
     /// Takes a run of `pages` pages whose address is a multiple of `align` pages. O(runs probed).
@@ -131,9 +162,8 @@ impl Pages {
     /// The same with two alignments: one that is wished for, and one that must be.
     pub(super) fn alloc_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
         let (arena, fit) = self.claim(pages as usize, aligns)?;
-        let dirt = self.arenas[arena].dirt();
-        let zeroed = dirt.next(&fit).is_none();
-        dirt.refresh(&fit);
+        let mut zeroed = true;
+        self.arenas[arena].dirt().refresh(&fit, |_, _| zeroed = false);
         Some(self.begin(arena, &fit, kind, zeroed))
     }
 
@@ -145,15 +175,16 @@ impl Pages {
     /// [`Self::alloc_at`], with every byte zero.
     pub(super) fn alloc_zeroed_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
         let (arena, fit) = self.claim(pages as usize, aligns)?;
-        let dirt = self.arenas[arena].dirt();
-        let mut rest = fit.clone();
-        while let Some(dirty) = dirt.next(&rest) {
-            let bytes = (dirty.end - dirty.start) << PAGE_SHIFT;
-            // SAFETY: the pages were just claimed for this caller.
-            unsafe { self.arenas[arena].byte(dirty.start).write_bytes(0, bytes) };
-            rest.start = dirty.end;
-        }
-        dirt.refresh(&fit);
+        let place = &self.arenas[arena];
+        place.dirt().refresh(&fit, |index, mut dirty| {
+            while dirty != 0 {
+                let start = dirty.trailing_zeros() as usize;
+                let end = start + (dirty >> start).trailing_ones() as usize;
+                // SAFETY: the pages were just claimed for this caller.
+                unsafe { place.byte(index * 64 + start).write_bytes(0, (end - start) << PAGE_SHIFT) };
+                dirty &= !mask(start, end);
+            }
+        });
         Some(self.begin(arena, &fit, kind, true))
     }
 
@@ -188,6 +219,13 @@ impl Pages {
         self.release(arena, &(start..start + span));
     }
 
+    /// Pages in use, huge blocks included.
+    #[inline]
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     pub(super) fn release(&self, arena: usize, fit: &Fit) {
         self.state.lock().runs[arena].release(fit);
         self.used.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
@@ -196,7 +234,8 @@ impl Pages {
     /// Counts `pages` as used, unless that breaks the hard limit.
     pub(super) fn charge(&self, pages: usize) -> bool {
         let used = self.used.fetch_add(pages, Ordering::Relaxed);
-        if used.saturating_add(pages) <= self.limit.load(Ordering::Relaxed) {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == 0 || used.saturating_add(pages) <= limit {
             return true;
         }
         self.used.fetch_sub(pages, Ordering::Relaxed);
@@ -255,7 +294,7 @@ impl Pages {
     fn claim_above(&self, state: &mut State, arena: usize, pages: usize, align: usize) -> Option<(usize, Fit)> {
         let runs = &mut state.runs[arena];
         let fit = runs.above(pages, align);
-        if !self.arenas[arena].commit(self.source, fit.end, self.wants_huge(Thp::On)) {
+        if !self.arenas[arena].commit(self.source(), fit.end, self.wants_huge(Thp::On)) {
             return None;
         }
         runs.claim(&fit);
@@ -271,7 +310,7 @@ impl Pages {
         let least = pages.checked_add(align)?.max(ARENA_MIN_PAGES).next_multiple_of(64);
         let mut len = self.wished(count).max(least);
         loop {
-            if let Some(runs) = self.arenas[count].reserve(self.source, len) {
+            if let Some(runs) = self.arenas[count].reserve(self.source(), len) {
                 state.runs[count] = runs;
                 // Release pairs with the Acquire in `page_of`.
                 self.count.store(count + 1, Ordering::Release);
@@ -288,10 +327,13 @@ impl Pages {
     /// Pages that arena number `count` should have.
     fn wished(&self, count: usize) -> usize {
         if count > 0 {
-            return (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>().min(ARENA_MAX_PAGES);
+            // One that fills 64 GiB may go on to fill the machine.
+            let full = (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>();
+            let machine = if full < ARENA_PAGES { 0 } else { (2 * machine_memory()) >> PAGE_SHIFT };
+            return full.max(machine.next_power_of_two()).min(ARENA_MAX_PAGES);
         }
         match self.wish.load(Ordering::Relaxed) {
-            0 => ((2 * machine_memory()) >> PAGE_SHIFT).next_power_of_two().min(ARENA_MAX_PAGES),
+            0 => ARENA_PAGES,
             wish => wish.next_multiple_of(64).clamp(ARENA_MIN_PAGES, ARENA_MAX_PAGES),
         }
     }

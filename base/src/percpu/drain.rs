@@ -132,8 +132,13 @@ impl PerCpu {
 
     fn exchange(&self, row: u32, place: Place) -> u64 {
         let _row = self.table.is_locked().then(|| Row::wait(&self.table, row));
+        let word = self.table.word(row, place.offset());
+        // Rows of CPUs that the process never ran on stay without memory. A word that is 0 stays so: nothing is installed during a drain.
+        if word.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
         // Acquire: the sheaf's contents were written before the word.
-        self.table.word(row, place.offset()).swap(0, Ordering::AcqRel)
+        word.swap(0, Ordering::AcqRel)
     }
 
     fn take_chain(&self, mut chain: Chain, shape: Shape, sink: &mut impl FnMut(Sheaf)) {
@@ -174,7 +179,7 @@ impl PerCpu {
     /// Sets the shape of a slot that has never had one, and whose objects are `size` bytes; nothing of it can be in use. `cap` 0 means no
     /// queues.
     pub fn shape_first(&self, slot: Slot, shape: Shape, size: u32) {
-        self.table.sizes[slot.index()].store(size, Ordering::Relaxed);
+        self.table.size(slot).store(size, Ordering::Relaxed);
         self.reshape(slot, shape);
         // Release pairs with the Acquire in `lease`.
         self.table.controls[slot.index()].epoch.fetch_add(2, Ordering::Release);

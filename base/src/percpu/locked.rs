@@ -135,7 +135,7 @@ impl<'a> Row<'a> {
     }
 
     fn epoch(&self, place: Place) -> u32 {
-        self.table.controls[place.control()].epoch.load(Ordering::Relaxed)
+        self.table.epoch(place)
     }
 }
 

@@ -88,14 +88,40 @@ impl PerCpu {
 
     /// Maps the rows and finds out how they can be kept. False if there is no memory.
     pub fn boot(&self, source: &dyn PageSource, cpus: u32, force_locked: bool) -> bool {
-        if !self.table.map(source, cpus) {
+        self.boot_with_room(source, cpus, cpus, force_locked)
+    }
+
+    /// The same, with room for rows up to `most` in all: see [`Self::extend`].
+    pub fn boot_with_room(&self, source: &dyn PageSource, cpus: u32, most: u32, force_locked: bool) -> bool {
+        if !self.table.map(source, cpus, most) {
             return false;
         }
         match if force_locked { None } else { rseq::detect() } {
             Some(area) => self.table.arm(area),
             None => self.table.arm_locked(),
         }
+        // This thread's row is the first to be used. Memory that was never written is mapped twice if it is read first.
+        if let Some(row) = self.row() {
+            self.table.stashed(row).store(0, Ordering::Relaxed);
+        }
         true
+    }
+
+    /// True if there may be more rows than there are.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.table.has_room()
+    }
+
+    /// Makes as many rows as `cpus` says, once and for all: for a thread that is beyond those there are. Does nothing while a drain runs, as
+    /// that must see every row; the caller may be the one who drains.
+    #[cold]
+    pub fn extend(&self, source: &dyn PageSource, cpus: impl FnOnce() -> u32) {
+        let Some(_no_drain) = self.drain.try_lock() else { return };
+        if self.table.has_room() {
+            self.table.extend(source, cpus());
+            self.table.settle();
+        }
     }
 
     /// How the rows are kept.
@@ -239,7 +265,7 @@ impl PerCpu {
 
     /// Bytes of the objects in a full sheaf of `shape`.
     fn weight(&self, slot: Slot, shape: Shape) -> u64 {
-        u64::from(self.table.sizes[slot.index()].load(Ordering::Relaxed)) * u64::from(shape.cap)
+        u64::from(self.table.size(slot).load(Ordering::Relaxed)) * u64::from(shape.cap)
     }
 
     /// Puts a full sheaf into this CPU's stash unless all its stashes then held more than `most` bytes of objects; gives it back

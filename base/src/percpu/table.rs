@@ -3,19 +3,19 @@
 //! One row per CPU id, [`CPU_ROW`] bytes apart, each laid out as
 //!
 //! ```text
-//! | empties per order, stashed, lock | main, spare per slot | stash, idle mark per slot | ...
-//!   0                                  HEAD                   HEAD + 16 * MAX_SLOTS
+//! | empties per order, stashed, lock | stash, idle mark per class | main, spare per slot | stash, idle mark per other slot | ...
+//!   0                                  HEAD                         PAIRS                  MORE_STASHES
 //! ```
 //!
-//! Main and spare lie side by side, so that one store of sixteen bytes can exchange them. What a small program touches of a row is on
-//! two OS pages.
+//! Main and spare lie side by side, so that one store of sixteen bytes can exchange them. What a program without caches of its own
+//! touches of a row is on one OS page.
 
-use crate::classes::Class;
-use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER, SHEAF_ORDERS};
+use crate::classes::{CLASSES, Class};
+use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER};
 use crate::source::{PageSource, os_page};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, MODEL, Ordering, begin, const_fn, filled};
 use core::mem::offset_of;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 
 /// A cache's place in every row: twice its number, as in [`Class`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ impl Slot {
 pub struct Place {
     /// Byte offset in the row.
     offset: u32,
-    /// Index of the control that governs it.
+    /// Number of the control that governs it: 0 is [`Table::fixed`], the slots' follow.
     control: u32,
 }
 
@@ -66,26 +66,26 @@ impl Place {
     #[inline(always)]
     #[must_use]
     pub const fn main(slot: Slot) -> Self {
-        Self { offset: (PAIRS + 16 * slot.index()) as u32, control: slot.index() as u32 }
+        Self { offset: (PAIRS + 16 * slot.index()) as u32, control: slot.index() as u32 + 1 }
     }
 
     /// The one beside it.
     #[inline(always)]
     #[must_use]
     pub const fn spare(slot: Slot) -> Self {
-        Self { offset: (PAIRS + 16 * slot.index() + 8) as u32, control: slot.index() as u32 }
+        Self { offset: (PAIRS + 16 * slot.index() + 8) as u32, control: slot.index() as u32 + 1 }
     }
 
     /// Chain of full sheaves.
     #[inline(always)]
     pub(super) const fn stash(slot: Slot) -> Self {
-        Self { offset: (STASHES + 16 * slot.index()) as u32, control: slot.index() as u32 }
+        Self { offset: stash_at(slot) as u32, control: slot.index() as u32 + 1 }
     }
 
     /// Chain of empty blocks of one order.
     #[inline(always)]
     pub(super) const fn empties(order: usize) -> Self {
-        Self { offset: 8 * order as u32, control: (MAX_SLOTS + order) as u32 }
+        Self { offset: 8 * order as u32, control: 0 }
     }
 
     /// Byte offset in the row.
@@ -93,23 +93,23 @@ impl Place {
     pub(super) const fn offset(self) -> usize {
         self.offset as usize
     }
-
-    /// Index of the control that governs it.
-    #[inline(always)]
-    pub(super) const fn control(self) -> usize {
-        self.control as usize
-    }
 }
 
 /// Bytes of a row's header.
 const HEAD: usize = 256;
 /// Byte offset of the pairs of main and spare word in a row, for the sequences.
-pub(super) const PAIRS: usize = HEAD;
-const STASHES: usize = PAIRS + 16 * MAX_SLOTS;
+pub(super) const PAIRS: usize = HEAD + 16 * CLASSES;
+const MORE_STASHES: usize = PAIRS + 16 * MAX_SLOTS;
 /// Offset of the count of bytes that the row's stashes hold.
 const STASHED: usize = 128;
 /// Offset of a row's lock: a cache line of its own.
 const LOCK: usize = 192;
+
+/// Byte offset in the row of a slot's stash and idle mark.
+const fn stash_at(slot: Slot) -> usize {
+    let index = slot.index();
+    if index < CLASSES { HEAD + 16 * index } else { MORE_STASHES + 16 * (index - CLASSES) }
+}
 
 /// What the sequences ask about a slot.
 #[derive(Debug)]
@@ -123,6 +123,14 @@ pub(super) struct Control {
     pub(super) shape: AtomicU32,
 }
 
+impl Control {
+    const_fn! {
+        const fn new() -> Self {
+            Self { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) }
+        }
+    }
+}
+
 /// Read by every operation, written at boot (and `controls` by drains): on cache lines of its own.
 #[derive(Debug)]
 #[repr(C, align(128))]
@@ -132,21 +140,27 @@ pub(super) struct Table {
     id: AtomicUsize,
     cpus: AtomicU32,
     locked: AtomicU32,
-    pad: [usize; 12],
-    pub(super) controls: [Control; MAX_SLOTS + SHEAF_ORDERS],
-    /// Bytes of an object of each slot.
-    pub(super) sizes: [AtomicU32; MAX_SLOTS],
+    /// Rows that there is address space for.
+    room: AtomicU32,
+    pad: [u32; 23],
+    /// Bytes of an object of each general cache's slot.
+    sizes: [AtomicU32; CLASSES],
+    /// Of what belongs to no slot: nothing drains it.
+    fixed: Control,
+    pub(super) controls: [Control; MAX_SLOTS],
+    /// Bytes of an object of each other slot: apart, so that what every program touches is on one OS page.
+    more_sizes: [AtomicU32; MAX_SLOTS - CLASSES],
 }
 
 /// Words of a row.
-const WORDS: usize = (STASHES + 16 * MAX_SLOTS) / 8;
+const WORDS: usize = (PAIRS + 16 * (2 * MAX_SLOTS - CLASSES)) / 8;
 
 /// Byte offset of the mask of slot 0, for the sequences: the others follow sixteen bytes apart.
 pub(super) const MASKS: usize = offset_of!(Table, controls) + offset_of!(Control, mask);
 
 /// Byte offset of the epoch that governs `place`, for the sequences.
 pub(super) const fn epoch_offset(place: Place) -> usize {
-    offset_of!(Table, controls) + place.control() * size_of::<Control>() + offset_of!(Control, epoch)
+    offset_of!(Table, fixed) + place.control as usize * size_of::<Control>() + offset_of!(Control, epoch)
 }
 
 /// The offsets that the sequences are written with.
@@ -154,6 +168,7 @@ const _: () = {
     assert!(offset_of!(Table, base) == 0 && offset_of!(Table, cs) == 8);
     assert!(offset_of!(Table, id) == 16 && offset_of!(Table, cpus) == 24);
     assert!(MODEL || size_of::<Control>() == 16);
+    assert!(offset_of!(Table, controls) == offset_of!(Table, fixed) + size_of::<Control>());
     assert!(PAIRS.is_multiple_of(16));
     assert!(CPU_ROW_SHIFT == 16);
 };
@@ -167,34 +182,69 @@ impl Table {
                 id: AtomicUsize::new(0),
                 cpus: AtomicU32::new(0),
                 locked: AtomicU32::new(0),
-                pad: [0; 12],
-                controls: filled![
-                    Control { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) };
-                    MAX_SLOTS + SHEAF_ORDERS
-                ],
-                sizes: filled![AtomicU32::new(0); MAX_SLOTS],
+                room: AtomicU32::new(0),
+                pad: [0; 23],
+                sizes: filled![AtomicU32::new(0); CLASSES],
+                fixed: Control::new(),
+                controls: filled![Control::new(); MAX_SLOTS],
+                more_sizes: filled![AtomicU32::new(0); MAX_SLOTS - CLASSES],
             }
         }
     }
 
-    /// Maps `cpus` rows. The base is aligned to the largest sheaf and has a null below it, which is never written.
-    pub(super) fn map(&self, source: &dyn PageSource, cpus: u32) -> bool {
+    /// Makes `cpus` rows, and reserves address space for as many as `most`. The base is aligned to the largest sheaf and has a null below it,
+    /// which is never written.
+    pub(super) fn map(&self, source: &dyn PageSource, cpus: u32, most: u32) -> bool {
         let cpus = cpus.clamp(1, MAX_CPUS);
+        let most = most.clamp(cpus, MAX_CPUS);
         let (align, page) = (1_usize << SHEAF_MAX_ORDER, os_page());
-        let front = align.max(page);
-        let Some(at) = source.map(front + cpus as usize * CPU_ROW, page) else {
+        let bytes = |rows: u32| align.max(page) + rows as usize * CPU_ROW;
+        let reserve = |rows: u32| Some((source.reserve(bytes(rows), page)?, rows));
+        let Some((at, room)) = reserve(most).or_else(|| reserve(cpus)) else {
             return false;
         };
-        // Cheaper than an aligned mapping: the first aligned place that is not the mapping's first.
+        // Cheaper than an aligned reservation: the first aligned place that is not its first.
         let skip = align - at.as_ptr().addr() % align;
-        // SAFETY: inside the mapping just made, as `skip` is at most `align`; it is never unmapped.
-        self.base.store(unsafe { at.as_ptr().add(skip) }, Ordering::Relaxed);
-        self.cpus.store(cpus, Ordering::Relaxed);
-        for row in 0..cpus {
-            // SAFETY: they lie in the row, which was just mapped.
+        // SAFETY: inside the reservation just made, as `skip` is at least a page and at most `align`.
+        let base = unsafe { at.as_ptr().add(skip) };
+        // SAFETY: as above.
+        if !unsafe { commit(source, base.sub(page), page + cpus as usize * CPU_ROW) } {
+            // SAFETY: whole, and nothing is in it.
+            unsafe { source.unmap(at, bytes(room)) };
+            return false;
+        }
+        self.base.store(base, Ordering::Relaxed);
+        self.room.store(room, Ordering::Relaxed);
+        self.begin(0, cpus);
+        true
+    }
+
+    /// Makes more rows, `cpus` in all, if there are room and memory for them. While no drain runs.
+    pub(super) fn extend(&self, source: &dyn PageSource, cpus: u32) {
+        let (old, new) = (self.cpus(), cpus.min(self.room.load(Ordering::Relaxed)));
+        // SAFETY: the rest of what was reserved; never unmapped.
+        if old < new && unsafe { commit(source, self.base().add(old as usize * CPU_ROW), (new - old) as usize * CPU_ROW) } {
+            self.begin(old, new);
+        }
+    }
+
+    fn begin(&self, old: u32, new: u32) {
+        for row in old..new {
+            // SAFETY: they lie in the row, which was just made.
             unsafe { begin(core::ptr::from_ref(self.word(row, 0)).cast_mut(), WORDS, || AtomicU64::new(0)) };
         }
-        true
+        // Release, for threads that see the row before they see anything else of this.
+        self.cpus.store(new, Ordering::Release);
+    }
+
+    /// True if there is room for more rows.
+    pub(super) fn has_room(&self) -> bool {
+        self.cpus() < self.room.load(Ordering::Relaxed)
+    }
+
+    /// Gives up on more rows.
+    pub(super) fn settle(&self) {
+        self.room.store(self.cpus(), Ordering::Relaxed);
     }
 
     /// Turns the restartable sequences on. Release, for threads that see the area before they see that the boot is done.
@@ -233,9 +283,21 @@ impl Table {
         unsafe { &*self.base().add(((row as usize) << CPU_ROW_SHIFT) + offset).cast() }
     }
 
+    /// Epoch of the control that governs `place`.
+    pub(super) fn epoch(&self, place: Place) -> u32 {
+        let control = place.control.checked_sub(1).map_or(&self.fixed, |index| &self.controls[index as usize]);
+        control.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of an object of `slot`.
+    pub(super) fn size(&self, slot: Slot) -> &AtomicU32 {
+        let index = slot.index();
+        if index < CLASSES { &self.sizes[index] } else { &self.more_sizes[index - CLASSES] }
+    }
+
     /// The word in which a decay pass remembers what it saw in `slot`'s main word.
     pub(super) fn idle_mark(&self, row: u32, slot: Slot) -> &AtomicU64 {
-        self.word(row, STASHES + 16 * slot.index() + 8)
+        self.word(row, stash_at(slot) + 8)
     }
 
     /// Bytes of objects in the stashes of row `row`, less than nothing while whoever takes counts before whoever put. Nobody may count in
@@ -248,4 +310,11 @@ impl Table {
     pub(super) fn row_lock(&self, row: u32) -> &AtomicU64 {
         self.word(row, LOCK)
     }
+}
+
+/// # Safety
+/// As [`PageSource::commit`].
+unsafe fn commit(source: &dyn PageSource, at: *mut u8, len: usize) -> bool {
+    // SAFETY: the caller's; a pointer into a reservation is not null.
+    unsafe { source.commit(NonNull::new_unchecked(at), len) }
 }

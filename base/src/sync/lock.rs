@@ -18,7 +18,10 @@ const FREE: usize = 0;
 const FORK: usize = 1;
 
 /// `T` behind a lock that may only be taken while no lock of rank `RANK` or above is held (checked in debug builds).
+///
+/// In this order: of a large `T` the first bytes are then on the lock's OS page, and nothing else need be.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Lock<T, const RANK: u8> {
     holder: AtomicUsize,
     tally: Tally,

@@ -2,7 +2,8 @@
 
 use super::machine::Machine;
 use super::memory::Memory;
-use kmem_base::config::{CPU_ROW, MAX_SLOTS};
+use kmem_base::classes::CLASSES;
+use kmem_base::config::CPU_ROW;
 use kmem_base::percpu::{Idle, Lease, Mode, PerCpu, Place, Shape, Sheaf, Slot, Word};
 use kmem_base::source::OsSource;
 use std::alloc::{Layout, alloc_zeroed};
@@ -21,9 +22,10 @@ const SIZE: u32 = 24;
 pub(crate) const WEIGHT: u64 = (SIZE * SHAPE.cap) as u64;
 /// What the spare words remember at first.
 const TURNS: u64 = 3;
-/// In a row: the count of bytes in stashes, and where the pairs begin.
+/// In a row: the count of bytes in stashes, and where the stashes of the general caches and the pairs begin.
 const STASHED: u64 = 128;
-const PAIRS: u64 = 256;
+const STASHES: u64 = 256;
+const PAIRS: u64 = STASHES + 16 * CLASSES as u64;
 /// Of a chain's head, where the count begins.
 const COUNT: u32 = 48;
 const BLOCKS: usize = 16;
@@ -186,7 +188,7 @@ impl Ground {
     }
 
     pub(crate) fn stash_at(&self, row: u32) -> u64 {
-        self.main_at(row) + 16 * MAX_SLOTS as u64
+        self.base() + u64::from(row) * CPU_ROW as u64 + STASHES + 16 * SLOT.index() as u64
     }
 
     /// Address of the count of bytes that the row's stashes hold.

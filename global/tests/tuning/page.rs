@@ -19,7 +19,8 @@ Nothing here has to be touched. There are *knobs*, one set per process, and *tun
 In order of precedence, the last word first:
 
 1. At run time, for the knobs that can be turned at any time: `kmem::set(\"decay_ms:250\")`. An error says why not.
-2. When the program starts, from the environment: `KMEM_CONF=decay_ms:250,percpu:locked`. What is not understood is reported on
+2. When the program starts, from the environment (unless it runs with more rights than its caller):
+   `KMEM_CONF=decay_ms:250,percpu:locked`. What is not understood is reported on
    standard error and skipped. Whoever sets the environment decides, not the program.
 3. In the program: `static A: Kmem = Kmem::new().with(Knob::DecayMs, 250);`. A value that is not accepted is a compile error. Words
    are numbers here: their place in the list, from 0.

@@ -97,9 +97,7 @@ fn agree(runs: &mut Runs, plain: &Plain, random: &mut SplitMix64) {
         let range = from..(from + most).min(PAGES);
         assert_eq!(runs.is_free(&range), range.clone().all(|page| page >= plain.top || plain.free[page]));
         assert_eq!(runs.page_is_free(from), from >= plain.top || plain.free[from]);
-        let first = range.clone().find(dirty);
-        let next = first.map(|first| first..(first..range.end).find(|page| !dirty(page)).unwrap_or(range.end));
-        assert_eq!(runs.dirt.next(&range), next);
+        assert_eq!(next_in(range.start, range.end, |index| runs.dirt.word(index, true)), range.clone().find(dirty));
     }
     assert!(runs.check(), "a search may only raise hints as far as it has seen");
 }
@@ -122,7 +120,12 @@ fn runs_agree_with_a_plain_array() {
                     let fit = plain.best_fit(pages, align).unwrap_or_else(|| plain.above(pages, align));
                     if fit.end <= PAGES {
                         runs.claim(&fit);
-                        runs.dirt.refresh(&fit);
+                        let mut was = Vec::new();
+                        runs.dirt.refresh(&fit, |index, dirty| {
+                            was.extend((0..64).filter(|bit| dirty >> bit & 1 == 1).map(|bit| index * 64 + bit))
+                        });
+                        let dirty = |page: &usize| plain.age.get(*page).is_some_and(|age| *age != Age::Zero);
+                        assert_eq!(was, fit.clone().filter(dirty).collect::<Vec<_>>());
                         plain.claim(&fit);
                         plain.age[fit.clone()].fill(Age::Young);
                         held.push(fit);
