@@ -34,6 +34,8 @@ pub struct Slubq {
     pub(crate) stage: AtomicU32,
     /// Pages in use from which on another pass over the caches begins, whatever the time.
     pub(crate) crowded: AtomicUsize,
+    /// Microseconds from which on pages may be purged for the heap's having shrunk.
+    pub(crate) shrunk: AtomicU64,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
@@ -88,6 +90,7 @@ impl Slubq {
                 stepped: AtomicU64::new(0),
                 stage: AtomicU32::new(0),
                 crowded: AtomicUsize::new(0),
+                shrunk: AtomicU64::new(0),
                 decaying: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }

@@ -39,6 +39,9 @@ pub struct Pages {
     thp: AtomicUsize,
     /// Pages handed out, huge blocks included.
     pub(super) used: AtomicUsize,
+    /// Those of arenas alone, and the most that these have been since [`Pages::forget_peak`].
+    pub(super) placed: AtomicUsize,
+    pub(super) peak: AtomicUsize,
     pub(super) refused: AtomicU64,
     /// Arenas that count; the others are not set up.
     pub(super) count: AtomicUsize,
@@ -118,6 +121,8 @@ impl Pages {
                 huge_threshold: AtomicUsize::new(0),
                 thp: AtomicUsize::new(0),
                 used: AtomicUsize::new(0),
+                placed: AtomicUsize::new(0),
+                peak: AtomicUsize::new(0),
                 refused: AtomicU64::new(0),
                 count: AtomicUsize::new(0),
                 arenas: filled![Arena::empty(); MAX_ARENAS],
@@ -229,6 +234,28 @@ impl Pages {
     pub(super) fn release(&self, arena: usize, fit: &Fit) {
         self.state.lock().runs[arena].release(fit);
         self.used.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
+        self.placed.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
+    }
+
+    /// Counts `pages` as handed out by an arena.
+    pub(super) fn place(&self, pages: usize) {
+        let placed = self.placed.fetch_add(pages, Ordering::Relaxed) + pages;
+        // A neighbour's larger number may be lost: it is a hint.
+        if placed > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(placed, Ordering::Relaxed);
+        }
+    }
+
+    /// Pages that the arenas have handed out at most and no longer do; they may be backed by memory.
+    #[inline]
+    #[must_use]
+    pub fn below_peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed).saturating_sub(self.placed.load(Ordering::Relaxed))
+    }
+
+    /// What is handed out now is the peak.
+    pub fn forget_peak(&self) {
+        self.peak.store(self.placed.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Counts `pages` as used, unless that breaks the hard limit.
@@ -251,7 +278,9 @@ impl Pages {
         let mut state = self.state.lock();
         let found = self.claim_in(&mut state, pages, wish).or_else(|| self.claim_last(&mut state, pages, align));
         drop(state);
-        if found.is_none() {
+        if found.is_some() {
+            self.place(pages);
+        } else {
             self.used.fetch_sub(pages, Ordering::Relaxed);
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -336,13 +365,6 @@ impl Pages {
             0 => ARENA_PAGES,
             wish => wish.next_multiple_of(64).clamp(ARENA_MIN_PAGES, ARENA_MAX_PAGES),
         }
-    }
-
-    /// Pages handed out, huge blocks included.
-    #[inline]
-    #[must_use]
-    pub fn in_use(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
     }
 
     /// The page that holds `address`, if it is one of this supply's. O(1) but for the rare process with several arenas.
