@@ -1,4 +1,4 @@
-//! A heap that grows takes back what lies idle, whatever the time. Theory 6.5.
+//! A heap that grows takes back what lies idle, and one that shrinks gives back what is free, whatever the time. Theory 6.5.
 
 mod common;
 
@@ -40,4 +40,27 @@ fn idle_queues_are_emptied_when_the_heap_grows() {
 fn without_decay_they_stay() {
     let [before, after] = idle_queue_while_growing(0);
     assert_eq!(before, after);
+}
+
+/// Bytes of free pages that may be backed by memory, when a heap of 32 MiB has been emptied.
+fn kept_after_shrinking(decay_ms: u64) -> usize {
+    let (_, settings) = configurations()[0];
+    let heap = Heap::new(&settings.with(Knob::DecayMs, decay_ms));
+    let objects = cache(&heap, "brief", 4096);
+    let live = alloc_many(&heap, objects, 2 * GROWTH);
+    free_all(&heap, objects, live);
+    heap.slubq.check().unwrap();
+    heap.slubq.page_stats().retained
+}
+
+#[test]
+fn free_pages_go_back_when_the_heap_shrinks() {
+    let kept = kept_after_shrinking(86_400_000);
+    assert!(kept <= 20 << 20, "{kept} of 32 MiB");
+}
+
+#[test]
+fn without_decay_free_pages_stay() {
+    let kept = kept_after_shrinking(0);
+    assert!(kept >= 28 << 20, "{kept} of 32 MiB");
 }
