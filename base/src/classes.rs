@@ -43,7 +43,7 @@ impl Class {
     /// The class that serves `size` bytes (already rounded by [`round_to_align`]); `size` must not exceed [`MAX_SMALL`].
     #[inline(always)]
     #[must_use]
-    pub fn of(size: usize) -> Self {
+    pub const fn of(size: usize) -> Self {
         // Every caller has just compared `size` with `MAX_SMALL`, which is what removes the bounds check.
         Self(TABLE[(size + 7) >> 3])
     }
@@ -68,14 +68,27 @@ impl Class {
         self.0 as usize / 2
     }
 
-    /// Twice that.
+    /// What the class table of an arena's pages holds for a slab of this class: not 0, which stands for every other page.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        self.0 + 1
+    }
+
+    /// The class whose [`Self::byte`] this is, if it is one's.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn of_byte(byte: u8) -> Option<Self> {
+        if byte == 0 { None } else { Some(Self(byte - 1)) }
+    }
+
+    /// Twice [`Self::index`].
     #[inline(always)]
     pub(crate) const fn doubled(self) -> u8 {
         self.0
     }
 }
 
-const _: () = assert!(2 * CLASSES <= u8::MAX as usize);
+const _: () = assert!(2 * CLASSES < u8::MAX as usize);
 
 /// `layout`'s size rounded up to a multiple of its alignment: what the class table and the large path go by. Cannot overflow:
 /// a `Layout`'s rounded size is at most `isize::MAX`.

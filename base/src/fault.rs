@@ -20,13 +20,17 @@ pub enum Fault {
     Destroyed,
     /// A reservation was asked for more than it holds.
     Overdrawn,
+    /// A signal handler has interrupted the allocator where it holds a lock, and needs that lock.
+    Interrupted,
+    /// There is no memory, and no way to tell the caller.
+    Exhausted,
     /// A debug build took a lock out of order: a bug of kmem itself.
     LockOrder,
 }
 
 impl Fault {
     /// Every fault, for tests and documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::DoubleFree,
         Self::WrongCache,
         Self::WrongSize,
@@ -34,6 +38,8 @@ impl Fault {
         Self::Misaligned,
         Self::Destroyed,
         Self::Overdrawn,
+        Self::Interrupted,
+        Self::Exhausted,
         Self::LockOrder,
     ];
 
@@ -48,6 +54,8 @@ impl Fault {
             Self::Misaligned => "freed, but not the start of an object:",
             Self::Destroyed => "use of a destroyed cache at",
             Self::Overdrawn => "reservation overdrawn at",
+            Self::Interrupted => "called by a signal handler that has interrupted it, lock rank",
+            Self::Exhausted => "out of memory for bytes",
             Self::LockOrder => "lock taken out of order, rank",
         }
     }

@@ -62,9 +62,9 @@ unsafe impl Backend for Heap {
     fn prepare_fork() {
         Self::get().prepare_fork();
     }
-    unsafe fn after_fork() {
+    unsafe fn after_fork(child: bool) {
         // SAFETY: the caller's.
-        unsafe { Self::get().after_fork() }
+        unsafe { Self::get().after_fork(child) }
     }
 }
 
@@ -156,7 +156,7 @@ impl Adapter {
             Turn::Fork => {
                 heap.prepare_fork();
                 // SAFETY: just prepared, by this thread.
-                unsafe { heap.after_fork() };
+                unsafe { heap.after_fork(true) };
             }
         }
     }

@@ -5,6 +5,7 @@ mod stamps;
 use crate::decode::{Failing, size, trace};
 use crate::world::World;
 use arbitrary::{Arbitrary, Result, Unstructured};
+use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::{PAGE_SHIFT, PAGE_SIZE};
 use kmem_base::pages::{Grown, Kind, Page, Pages, Thp};
 use kmem_base::source::{Plan, os_page};
@@ -217,9 +218,10 @@ impl Supply {
     fn class(&mut self, slot: u8, class: u8) {
         let Some(Held { run: Some(page), at, layout }) = *self.slot(slot) else { return };
         if page.kind() == Kind::Slab {
+            let class = Class::from_index(class as usize % CLASSES);
             self.world.it.set_class(page, class);
             let last = at.addr() + layout.size() - 1;
-            assert_eq!((self.world.it.class_of(at.addr()), self.world.it.class_of(last)), (class, class));
+            assert_eq!((self.world.it.class_of(at.addr()), self.world.it.class_of(last)), (Some(class), Some(class)));
         }
     }
 

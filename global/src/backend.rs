@@ -42,11 +42,11 @@ pub unsafe trait Backend: 'static {
     /// Takes every lock before `fork`.
     fn prepare_fork();
 
-    /// Releases them, in parent and child.
+    /// Releases them, in parent or `child`.
     ///
     /// # Safety
     /// After [`Self::prepare_fork`] in this thread or its parent.
-    unsafe fn after_fork();
+    unsafe fn after_fork(child: bool);
 }
 
 /// SLUB with per-CPU queues and bitmap free tracking: the default.
@@ -107,8 +107,8 @@ unsafe impl Backend for Slubq {
         SLUBQ.prepare_fork();
     }
 
-    unsafe fn after_fork() {
+    unsafe fn after_fork(child: bool) {
         // SAFETY: the caller's.
-        unsafe { SLUBQ.after_fork() }
+        unsafe { SLUBQ.after_fork(child) }
     }
 }

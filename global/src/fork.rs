@@ -16,7 +16,7 @@ pub(crate) fn watch<B: Backend>() -> bool {
 fn register<B: Backend>() {
     if B::fork_watch().swap(1, Ordering::Relaxed) == 0 {
         // SAFETY: the handlers do nothing but take and release locks.
-        unsafe { libc::pthread_atfork(Some(prepare::<B>), Some(release::<B>), Some(release::<B>)) };
+        unsafe { libc::pthread_atfork(Some(prepare::<B>), Some(parent::<B>), Some(child::<B>)) };
     }
 }
 
@@ -24,7 +24,12 @@ extern "C" fn prepare<B: Backend>() {
     B::prepare_fork();
 }
 
-extern "C" fn release<B: Backend>() {
-    // SAFETY: `fork` calls this after `prepare`, in the thread that called it, in parent and child.
-    unsafe { B::after_fork() };
+extern "C" fn parent<B: Backend>() {
+    // SAFETY: `fork` calls this after `prepare`, in the thread that called it.
+    unsafe { B::after_fork(false) };
+}
+
+extern "C" fn child<B: Backend>() {
+    // SAFETY: as above, in the child's only thread.
+    unsafe { B::after_fork(true) };
 }

@@ -65,6 +65,11 @@ impl<B: Backend> Kmem<B> {
         self
     }
 
+    /// Registers the handlers that make `fork` safe now instead of at the first allocation: for whoever wants them before others'.
+    pub fn watch_forks(&self) {
+        fork::watch::<B>();
+    }
+
     /// Gives up what is not in use; returns bytes that went back to the system.
     pub fn trim(&self) -> usize {
         B::trim(kmem_slubq::Level::Queues)

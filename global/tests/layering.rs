@@ -7,7 +7,7 @@ use std::process::Command;
 /// Layers of the product, from below. A crate depends on lower layers only.
 const LAYERS: &[&[&str]] = &[&["kmem-base"], &["kmem-slab", "kmem-slubq", "kmem-slob", "kmem-zalloc"], &["kmem"], &["kmem-malloc"]];
 /// Crates that are no part of the product.
-const TOOLS: &[&str] = &["kmem-testkit", "kmem-bench", "kmem-bench-core"];
+const TOOLS: &[&str] = &["kmem-testkit", "kmem-bench", "kmem-bench-core", "kmem-cli"];
 /// What the product may use of others.
 const OTHERS: &[&str] = &["libc", "memmap2", "crossbeam-utils"];
 

@@ -331,8 +331,9 @@ impl Slubq {
         let slab = unsafe { Slab::new(run.page, &cache.geometry) };
         self.construct(cache, &slab, run.address);
         slab.fill();
-        let class = if cache.slot().index() < kmem_base::classes::CLASSES { cache.slot().index() as u8 + 1 } else { u8::MAX };
-        self.pages.set_class(run.page, class);
+        if let Some(class) = cache.class() {
+            self.pages.set_class(run.page, class);
+        }
         cache.shards[here.shard].slabs.fetch_add(1, Ordering::Relaxed);
         count(&cache.counters_of(here).new_slab);
         let (taken, left) = slab.take(out);

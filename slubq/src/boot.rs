@@ -90,6 +90,7 @@ impl Slubq {
         self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10), thp);
         // A new interval begins now.
         self.due.store(0, Ordering::Relaxed);
+        self.set_crowded();
     }
 
     /// What `set_up` found: at least one node, even before that.
@@ -113,12 +114,12 @@ impl Slubq {
         self.pages.prepare_fork();
     }
 
-    /// Releases them. Called after `fork` in parent and child. What other threads had in hand at that moment is lost to the child; every
+    /// Releases them. Called after `fork` in parent and `child`. What other threads had in hand at that moment is lost to the child; every
     /// queue is as valid as before.
     ///
     /// # Safety
     /// After [`Self::prepare_fork`] in this thread or its parent.
-    pub unsafe fn after_fork(&self) {
+    pub unsafe fn after_fork(&self, child: bool) {
         // SAFETY: the caller's, for each.
         unsafe {
             self.pages.after_fork();
@@ -129,8 +130,10 @@ impl Slubq {
                 cache.shards.iter().for_each(|shard| shard.after_fork());
             }
             self.percpu.after_fork();
-            // The pass that another thread was in, if any, goes on in the parent alone; one more there does no harm.
-            self.decaying.store(0, Ordering::Relaxed);
+            if child {
+                // The pass that another thread was in, if any, goes on in the parent alone.
+                self.decaying.store(0, Ordering::Relaxed);
+            }
             self.registry.release();
         }
     }

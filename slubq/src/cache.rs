@@ -5,6 +5,7 @@ use crate::geometry::Geometry;
 use crate::shard::Shard;
 use crate::slubq::Place;
 use crate::stats::Counters;
+use kmem_base::classes::{CLASSES, Class};
 use kmem_base::percpu::{Shape, Slot};
 use kmem_base::sync::{AtomicU32, Ordering, const_fn, filled};
 
@@ -264,6 +265,18 @@ impl Cache {
     #[must_use]
     pub const fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// Bytes from one object to the next.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.geometry.size as usize
+    }
+
+    /// The class it serves, if it is a general cache.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        (self.slot.index() < CLASSES).then(|| Class::from_index(self.slot.index()))
     }
 
     /// Value of a tunable.

@@ -25,6 +25,7 @@ mod shard;
 pub mod slab;
 mod slubq;
 mod stats;
+mod unknown;
 
 pub use {
     alloc::Context,

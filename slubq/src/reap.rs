@@ -58,6 +58,16 @@ enum Stage {
 
 /// Steps by which partial slabs are sorted.
 const GRADES: usize = 32;
+/// After a heap has grown by one part in so many since the last pass over its caches, and at least ...
+const GROWTH_SHARE: usize = 16;
+/// ... so many pages (4 MiB), the next begins: what lies idle is wanted elsewhere.
+const GROWTH_MIN_PAGES: usize = 64;
+/// A heap that has shrunk to half, and by at least so many pages (4 MiB), gives free pages back at once, ...
+const GONE_MIN_PAGES: usize = 64;
+/// ... unless that has taken more than one part in so many of the time, ...
+const SHRUNK_SHARE: u64 = 32;
+/// ... for so many microseconds at most.
+const SHRUNK_MAX_US: u64 = 20_000;
 /// Queues of at most this many caches are drained in one decay pass: each costs two barriers.
 const DRAINS_PER_PASS: u32 = 32;
 /// What a pass finds goes back in steps. Milliseconds between two of them, at least: ...
@@ -122,7 +132,63 @@ impl Slubq {
         let now = now_ms();
         if now >= self.due.load(Ordering::Relaxed) {
             self.tick_slow(now);
+        } else if self.pages.used() >= self.crowded.load(Ordering::Relaxed) {
+            self.tick_crowded();
+        } else if self.has_shrunk() {
+            self.tick_shrunk();
         }
+    }
+
+    /// True if the heap is half of what it was, or less, and that is worth a system call.
+    #[inline]
+    fn has_shrunk(&self) -> bool {
+        let gone = self.pages.below_peak();
+        gone >= GONE_MIN_PAGES && gone >= self.pages.used()
+    }
+
+    /// Gives free pages back before their time. A process that frees what it had and then sleeps, as a server does after a query, comes
+    /// by no slow path when the time is up. Paid for out of the time that has passed since, so that a load that goes up and down all
+    /// the time keeps most of what it needs.
+    #[cold]
+    fn tick_shrunk(&self) {
+        let start = now_us();
+        if start < self.shrunk.load(Ordering::Relaxed) || self.knobs.get(Knob::DecayMs) == 0 {
+            return;
+        }
+        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let _over = Pass(&self.decaying);
+        let (_, done) = self.pages.purge_while(true, &mut || now_us() - start < SHRUNK_MAX_US);
+        let end = now_us();
+        self.shrunk.store(end + (end - start) * SHRUNK_SHARE, Ordering::Relaxed);
+        if done {
+            self.pages.forget_peak();
+        }
+    }
+
+    /// A pass over the caches before its time. A load that goes from size to size leaves queues behind whose objects keep slabs alive, and
+    /// may do so within an interval. Nothing goes back to the system: it is needed here.
+    #[cold]
+    fn tick_crowded(&self) {
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        // Whoever takes the mark does the work.
+        let mine = self.crowded.compare_exchange(crowded, usize::MAX, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !mine || crowded == usize::MAX || self.knobs.get(Knob::DecayMs) == 0 {
+            return;
+        }
+        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            let _over = Pass(&self.decaying);
+            // The caller may be a global allocator, in which no destructor may run.
+            self.decay_caches(&|cache| cache.destructor.is_none());
+        }
+        self.set_crowded();
+    }
+
+    /// Begins to watch the heap's growth from what it is now.
+    pub(crate) fn set_crowded(&self) {
+        let used = self.pages.used();
+        self.crowded.store(used + (used / GROWTH_SHARE).max(GROWTH_MIN_PAGES), Ordering::Relaxed);
     }
 
     #[cold]
@@ -168,6 +234,7 @@ impl Slubq {
         let _over = Pass(&self.decaying);
         if begins {
             self.decay_caches(wanted);
+            self.set_crowded();
             self.stage.store(Stage::Purge as u32, Ordering::Relaxed);
         }
         let mut back = 0;

@@ -9,7 +9,7 @@ use kmem_base::meta::Meta;
 use kmem_base::pages::Pages;
 use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::source::PageSource;
-use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering, Rank, const_fn, filled};
+use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
 
 /// SLUB with per-CPU queues and bitmap free tracking.
 ///
@@ -32,6 +32,10 @@ pub struct Slubq {
     pub(crate) stepped: AtomicU64,
     /// What is left to do of the last pass: see `reap`.
     pub(crate) stage: AtomicU32,
+    /// Pages in use from which on another pass over the caches begins, whatever the time.
+    pub(crate) crowded: AtomicUsize,
+    /// Microseconds from which on pages may be purged for the heap's having shrunk.
+    pub(crate) shrunk: AtomicU64,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
@@ -85,6 +89,8 @@ impl Slubq {
                 pass: AtomicU64::new(0),
                 stepped: AtomicU64::new(0),
                 stage: AtomicU32::new(0),
+                crowded: AtomicUsize::new(0),
+                shrunk: AtomicU64::new(0),
                 decaying: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }

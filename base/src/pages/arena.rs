@@ -189,6 +189,17 @@ impl Arena {
         (offset < self.len() * size_of::<Page>()).then_some(offset / size_of::<Page>())
     }
 
+    /// Class byte of the page that holds `address`, if it is in the writable part of this arena.
+    #[inline(always)]
+    pub(super) fn class_at(&self, address: usize) -> Option<u8> {
+        let offset = address.wrapping_sub(self.base.load(Ordering::Relaxed).addr());
+        // Acquire pairs with the Release in `commit_to`.
+        if offset >= self.limit.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.class(offset >> PAGE_SHIFT).load(Ordering::Relaxed))
+    }
+
     /// Class byte of page `index`, below the limit.
     #[inline]
     pub(super) fn class(&self, index: usize) -> &'static AtomicU8 {

@@ -179,6 +179,7 @@ impl Pages {
         if fits {
             state.runs[arena].claim(&more);
             drop(state);
+            self.place(more.len());
             self.arenas[arena].dirt().refresh(&more, |_, _| ());
             page.set_span(pages);
         } else {

@@ -5,6 +5,7 @@ use super::huge::Huge;
 use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
 use crate::bitmap::mask;
+use crate::classes::Class;
 use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, ARENA_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::{OsSource, PageSource};
 use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
@@ -38,6 +39,9 @@ pub struct Pages {
     thp: AtomicUsize,
     /// Pages handed out, huge blocks included.
     pub(super) used: AtomicUsize,
+    /// Those of arenas alone, and the most that these have been since [`Pages::forget_peak`].
+    pub(super) placed: AtomicUsize,
+    pub(super) peak: AtomicUsize,
     pub(super) refused: AtomicU64,
     /// Arenas that count; the others are not set up.
     pub(super) count: AtomicUsize,
@@ -117,6 +121,8 @@ impl Pages {
                 huge_threshold: AtomicUsize::new(0),
                 thp: AtomicUsize::new(0),
                 used: AtomicUsize::new(0),
+                placed: AtomicUsize::new(0),
+                peak: AtomicUsize::new(0),
                 refused: AtomicU64::new(0),
                 count: AtomicUsize::new(0),
                 arenas: filled![Arena::empty(); MAX_ARENAS],
@@ -228,6 +234,28 @@ impl Pages {
     pub(super) fn release(&self, arena: usize, fit: &Fit) {
         self.state.lock().runs[arena].release(fit);
         self.used.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
+        self.placed.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
+    }
+
+    /// Counts `pages` as handed out by an arena.
+    pub(super) fn place(&self, pages: usize) {
+        let placed = self.placed.fetch_add(pages, Ordering::Relaxed) + pages;
+        // A neighbour's larger number may be lost: it is a hint.
+        if placed > self.peak.load(Ordering::Relaxed) {
+            self.peak.store(placed, Ordering::Relaxed);
+        }
+    }
+
+    /// Pages that the arenas have handed out at most and no longer do; they may be backed by memory.
+    #[inline]
+    #[must_use]
+    pub fn below_peak(&self) -> usize {
+        self.peak.load(Ordering::Relaxed).saturating_sub(self.placed.load(Ordering::Relaxed))
+    }
+
+    /// What is handed out now is the peak.
+    pub fn forget_peak(&self) {
+        self.peak.store(self.placed.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Counts `pages` as used, unless that breaks the hard limit.
@@ -250,7 +278,9 @@ impl Pages {
         let mut state = self.state.lock();
         let found = self.claim_in(&mut state, pages, wish).or_else(|| self.claim_last(&mut state, pages, align));
         drop(state);
-        if found.is_none() {
+        if found.is_some() {
+            self.place(pages);
+        } else {
             self.used.fetch_sub(pages, Ordering::Relaxed);
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -365,24 +395,26 @@ impl Pages {
         self.page_of(address - ((page.span() as usize) << PAGE_SHIFT))
     }
 
-    /// Class byte of the page that holds `address`; 0 for none.
-    #[inline]
+    /// Class of the slab that holds `address`, if it is one of a general cache's in the first arena: a range check and one load.
+    #[inline(always)]
     #[must_use]
-    pub fn class_of(&self, address: usize) -> u8 {
+    pub fn class_near(&self, address: usize) -> Option<Class> {
+        Class::of_byte(self.arenas[0].class_at(address)?)
+    }
+
+    /// The same for any arena. O(1) but for the rare process with several.
+    #[must_use]
+    pub fn class_of(&self, address: usize) -> Option<Class> {
+        // Acquire pairs with the Release in `claim_in_new`.
         let count = self.count.load(Ordering::Acquire);
-        for arena in &self.arenas[..count] {
-            if arena.page_at(address).is_some() {
-                return arena.class((address - arena.base()) >> PAGE_SHIFT).load(Ordering::Relaxed);
-            }
-        }
-        0
+        Class::of_byte(self.arenas[..count].iter().find_map(|arena| arena.class_at(address))?)
     }
 
     /// Notes `class` for every page of the run that starts at `page`.
-    pub fn set_class(&self, page: &Page, class: u8) {
+    pub fn set_class(&self, page: &Page, class: Class) {
         if let Some((arena, start)) = self.locate(page) {
             for at in start..start + page.span() as usize {
-                self.arenas[arena].class(at).store(class, Ordering::Relaxed);
+                self.arenas[arena].class(at).store(class.byte(), Ordering::Relaxed);
             }
         }
     }

@@ -5,7 +5,8 @@
 use super::table::{Place, Slot, Table};
 use super::whereabouts::cpu;
 use super::word::{Chain, Turns, Word};
-use crate::sync::{Ordering, relax};
+use crate::fault::{Fault, die};
+use crate::sync::{Ordering, is_me, me, relax};
 use core::ptr::null_mut;
 
 /// A row that this thread holds.
@@ -22,7 +23,7 @@ impl<'a> Row<'a> {
         let home = cpu() % table.cpus();
         for attempt in 0..ATTEMPTS.min(table.cpus()) {
             let row = (home + attempt) % table.cpus();
-            if try_take(table, row) {
+            if try_take(table, row, me()) {
                 return Self { table, row };
             }
         }
@@ -32,15 +33,13 @@ impl<'a> Row<'a> {
     /// Takes row `row`.
     pub(super) fn wait(table: &'a Table, row: u32) -> Self {
         let mut round = 0;
-        while !try_take(table, row) {
+        while !try_take(table, row, me()) {
+            if is_me(holder(table, row)) {
+                die(Fault::Interrupted, row as usize, "row");
+            }
             relax(&mut round);
         }
         Self { table, row }
-    }
-
-    /// Keeps the row taken, for `fork`.
-    pub(super) fn forget(self) {
-        core::mem::forget(self);
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -146,12 +145,36 @@ impl Drop for Row<'_> {
     }
 }
 
-fn try_take(table: &Table, row: u32) -> bool {
+/// Set beside the holder of a row that is held to fork: see [`crate::sync::Lock`].
+const FORK: usize = 1;
+
+fn try_take(table: &Table, row: u32, holder: usize) -> bool {
     // Acquire pairs with the Release of the last holder.
-    table.row_lock(row).compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    table.row_lock(row).compare_exchange(0, holder as u64, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }
 
-/// Releases a row that was kept with [`Row::forget`], or is being dropped.
-pub(super) fn release(table: &Table, row: u32) {
+fn holder(table: &Table, row: u32) -> usize {
+    table.row_lock(row).load(Ordering::Relaxed) as usize
+}
+
+fn release(table: &Table, row: u32) {
     table.row_lock(row).store(0, Ordering::Release);
+}
+
+/// Takes row `row` to fork, unless this thread was interrupted while it held it.
+pub(super) fn prepare_fork(table: &Table, row: u32) {
+    let mut round = 0;
+    while !try_take(table, row, me() | FORK) {
+        if is_me(holder(table, row)) {
+            return;
+        }
+        relax(&mut round);
+    }
+}
+
+/// Releases it.
+pub(super) fn after_fork(table: &Table, row: u32) {
+    if holder(table, row) & FORK != 0 {
+        release(table, row);
+    }
 }

@@ -320,7 +320,7 @@ impl PerCpu {
     pub fn prepare_fork(&self) {
         self.drain.acquire();
         if self.table.is_locked() {
-            (0..self.table.cpus()).for_each(|row| Row::wait(&self.table, row).forget());
+            (0..self.table.cpus()).for_each(|row| locked::prepare_fork(&self.table, row));
         }
     }
 
@@ -330,7 +330,7 @@ impl PerCpu {
     /// After [`Self::prepare_fork`] in this thread or its parent.
     pub unsafe fn after_fork(&self) {
         if self.table.is_locked() {
-            (0..self.table.cpus()).for_each(|row| locked::release(&self.table, row));
+            (0..self.table.cpus()).for_each(|row| locked::after_fork(&self.table, row));
         }
         // SAFETY: the caller's.
         unsafe { self.drain.release() };

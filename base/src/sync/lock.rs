@@ -1,15 +1,21 @@
-//! A lock of one byte with a rank in its type.
+//! A lock of one word with a rank in its type.
 //!
 //! Critical sections here are tens of nanoseconds and mostly uncontended, because everything hot is per CPU. So the lock is one
 //! compare-and-swap to take and one plain store to release, and a thread that must wait soon gives its CPU away
 //! ([`super::relax`]).
+//!
+//! The word says who holds it. So a signal handler that interrupts a holder and wants the lock is stopped with a message instead of
+//! waiting for itself for ever; and one that forks, as programs do when they crash, leaves alone what its own thread holds: the child
+//! returns from the handler, too, and goes on.
 
 use super::tally::{self, Tally};
-use super::{AtomicU8, Ordering, Rank, UnsafeCell, const_fn, rank, relax};
+use super::{AtomicUsize, Ordering, Rank, UnsafeCell, const_fn, is_me, me, rank, relax};
+use crate::fault::{Fault, die};
 use core::ops::{Deref, DerefMut};
 
-const FREE: u8 = 0;
-const HELD: u8 = 1;
+const FREE: usize = 0;
+/// Set beside the holder if it holds the lock to fork.
+const FORK: usize = 1;
 
 /// `T` behind a lock that may only be taken while no lock of rank `RANK` or above is held (checked in debug builds).
 ///
@@ -17,19 +23,19 @@ const HELD: u8 = 1;
 #[derive(Debug)]
 #[repr(C)]
 pub struct Lock<T, const RANK: u8> {
-    state: AtomicU8,
+    holder: AtomicUsize,
     tally: Tally,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: `value` is only reached through a guard, and `state` lets one guard exist at a time.
+// SAFETY: `value` is only reached through a guard, and `holder` lets one guard exist at a time.
 unsafe impl<T: Send, const RANK: u8> Sync for Lock<T, RANK> {}
 
 impl<T, const RANK: u8> Lock<T, RANK> {
     const_fn! {
         /// A free lock.
         pub const fn new(value: T) -> Self {
-            Self { state: AtomicU8::new(FREE), tally: Tally::new(), value: UnsafeCell::new(value) }
+            Self { holder: AtomicUsize::new(FREE), tally: Tally::new(), value: UnsafeCell::new(value) }
         }
     }
 
@@ -49,7 +55,7 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     #[inline]
     #[cfg_attr(feature = "count", track_caller)]
     pub fn try_lock(&self) -> Option<Guard<'_, T, RANK>> {
-        if !self.grab() {
+        if !self.grab(me()) {
             tally::busy(RANK);
             return None;
         }
@@ -59,9 +65,15 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     }
 
     /// Takes the lock without a guard: for `fork`, which holds every lock across a call it does not make itself. Locks of one
-    /// rank are taken in the order of their addresses' owners.
+    /// rank are taken in the order of their addresses' owners. Does nothing if this thread was interrupted while it held the lock.
     pub fn acquire(&self) {
-        self.wait();
+        let mut round = 0;
+        while !self.grab(me() | FORK) {
+            if is_me(self.holder.load(Ordering::Relaxed)) {
+                return;
+            }
+            relax(&mut round);
+        }
         rank::took(RANK);
         self.tally.took(RANK);
     }
@@ -69,25 +81,29 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     /// Releases a lock taken by [`Self::acquire`].
     ///
     /// # Safety
-    /// This thread, or the parent that it was forked from, holds the lock through `acquire`.
+    /// This thread, or the parent that it was forked from, has called `acquire`.
     pub unsafe fn release(&self) {
+        if self.holder.load(Ordering::Relaxed) & FORK == 0 {
+            return;
+        }
         rank::released(RANK);
         let held = self.tally.held();
-        self.state.store(FREE, Ordering::Release);
+        // Release pairs with the Acquire of the next holder.
+        self.holder.store(FREE, Ordering::Release);
         tally::released(RANK, held);
     }
 
     #[inline]
     #[cfg_attr(feature = "count", track_caller)]
-    fn grab(&self) -> bool {
+    fn grab(&self, holder: usize) -> bool {
         // Acquire pairs with the Release store of the last holder.
-        self.state.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.holder.compare_exchange(FREE, holder, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     #[inline]
     #[cfg_attr(feature = "count", track_caller)]
     fn wait(&self) {
-        if !self.grab() {
+        if !self.grab(me()) {
             self.wait_slow();
         }
     }
@@ -98,8 +114,10 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         let mut round = 0;
         loop {
             relax(&mut round);
-            if self.state.load(Ordering::Relaxed) == FREE && self.grab() {
-                return;
+            match self.holder.load(Ordering::Relaxed) {
+                FREE if self.grab(me()) => return,
+                holder if is_me(holder) => die(Fault::Interrupted, RANK as usize, "lock"),
+                _ => {}
             }
         }
     }
@@ -135,7 +153,7 @@ impl<T, const RANK: u8> Drop for Guard<'_, T, RANK> {
         rank::released(RANK);
         let held = self.lock.tally.held();
         // Release pairs with the Acquire of the next holder.
-        self.lock.state.store(FREE, Ordering::Release);
+        self.lock.holder.store(FREE, Ordering::Release);
         tally::released(RANK, held);
     }
 }
@@ -167,6 +185,22 @@ mod tests {
             }
         });
         assert_eq!(*LOCK.lock(), 40_000);
+    }
+
+    #[test]
+    fn a_thread_that_forks_leaves_alone_what_it_holds() {
+        let lock: Lock<(), { Rank::Shard.of() }> = Lock::new(());
+        let guard = lock.lock();
+        lock.acquire();
+        // SAFETY: acquired, as far as it can be.
+        unsafe { lock.release() };
+        assert!(lock.try_lock().is_none(), "still held");
+        drop(guard);
+        lock.acquire();
+        assert!(lock.try_lock().is_none(), "held to fork");
+        // SAFETY: acquired.
+        unsafe { lock.release() };
+        assert!(lock.try_lock().is_some());
     }
 
     #[test]

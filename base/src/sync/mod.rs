@@ -62,6 +62,16 @@ mod backend {
         (0..count).for_each(|index| unsafe { at.add(index).write(make()) });
     }
 
+    /// What a lock's holder leaves in it. Which thread that is does not matter here.
+    pub fn me() -> usize {
+        2
+    }
+
+    /// False: no model thread meets a lock that it holds.
+    pub fn is_me(_holder: usize) -> bool {
+        false
+    }
+
     /// Gives way to the other model threads.
     pub fn relax(_round: &mut u32) {
         loom::thread::yield_now();
@@ -123,6 +133,18 @@ mod backend {
         pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
         }
+    }
+
+    /// An even number, not 0, that no other thread has: what a lock's holder leaves in it. In a forked child it is the parent's.
+    #[inline]
+    pub fn me() -> usize {
+        // SAFETY: returns an address that belongs to the thread.
+        (unsafe { libc::pthread_self() }) as usize
+    }
+
+    /// True if this thread left `holder`.
+    pub fn is_me(holder: usize) -> bool {
+        holder & !1 == me()
     }
 
     /// Waits a little for another thread, longer each round: spin, then yield, then sleep. More threads than CPUs is the normal

@@ -1,0 +1,1 @@
+"""Parts of `time`: what is run, how it is measured, how it is told."""

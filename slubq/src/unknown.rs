@@ -1,0 +1,81 @@
+//! Blocks of which only the address is known: C's `free`. The page says the rest. Theory 3.8.
+
+use crate::cache::Cache;
+use crate::slubq::Slubq;
+use kmem_base::fault::{Fault, die};
+use kmem_base::pages::{Kind, Page};
+use kmem_base::percpu::Slot;
+
+impl Slubq {
+    /// Frees the object or large block at `block`, whatever it is; false if that takes [`Self::free_unknown_slow`].
+    ///
+    /// ```text
+    /// free_unknown                class of the page: one load; then the same push as ever
+    ///   free_unknown_slow         no class, or no room: by the page's descriptor
+    /// ```
+    ///
+    /// # Safety
+    /// `block` came from this allocator and is dead. (What did not is found out, and faults: at once, or when its queue is flushed.)
+    #[doc(alias = "kfree")]
+    #[inline(always)]
+    pub unsafe fn free_unknown(&self, block: *mut u8) -> bool {
+        match self.pages.class_near(block.addr()) {
+            Some(class) => self.percpu.push(Slot::of(class), block),
+            None => false,
+        }
+    }
+
+    /// The rest of it, where that was false.
+    ///
+    /// # Safety
+    /// As [`Self::free_unknown`].
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn free_unknown_slow(&self, block: *mut u8) {
+        if let Some(class) = self.pages.class_of(block.addr()) {
+            // SAFETY: the caller's; the class is that of the page it lies in.
+            return unsafe { self.free(class, block) };
+        }
+        if let Some(len) = self.pages.large_len(block) {
+            // SAFETY: the caller's; the size is the block's own.
+            unsafe { self.pages.free_large(block, len) };
+            return self.tick();
+        }
+        match self.cache_of(block) {
+            // SAFETY: the caller's; the cache is that of the slab it lies in.
+            Some(cache) => unsafe { self.free_object(cache, block) },
+            None => self.no_block(block),
+        }
+    }
+
+    /// Usable bytes of the object or large block at `block`; `None` if there is none.
+    #[doc(alias = "ksize")]
+    #[doc(alias = "malloc_usable_size")]
+    #[inline]
+    #[must_use]
+    pub fn usable_size(&self, block: *mut u8) -> Option<usize> {
+        match self.pages.class_of(block.addr()) {
+            Some(class) => Some(class.size()),
+            None => self.pages.large_len(block).or_else(|| Some(self.cache_of(block)?.geometry.size as usize)),
+        }
+    }
+
+    /// The cache that the object at `block` belongs to.
+    fn cache_of(&self, block: *mut u8) -> Option<&'static Cache> {
+        let page = self.pages.head_of(block.addr()).filter(|page| page.kind() == Kind::Slab)?;
+        // SAFETY: a slab's owner is its cache, and caches live in metadata, which is never freed.
+        unsafe { page.owner().cast::<Cache>().as_ref() }
+    }
+
+    /// Says what is wrong with `block`, which is neither an object nor a large block.
+    fn no_block(&self, block: *mut u8) -> ! {
+        let address = block.addr();
+        let fault = match self.pages.head_of(address).map(Page::kind) {
+            Some(Kind::Large) => Fault::Misaligned,
+            Some(Kind::Free) if self.pages.is_used(address) => Fault::Misaligned,
+            Some(Kind::Free | Kind::Slab) => Fault::DoubleFree,
+            Some(Kind::Tail | Kind::Meta) | None => Fault::Foreign,
+        };
+        die(fault, address, "free")
+    }
+}
