@@ -179,7 +179,7 @@ fn model() -> Geometry {
 }
 
 /// Memory with the bits of a slab of [`model`] in it.
-fn memory(geometry: &Geometry) -> usize {
+fn memory() -> usize {
     #[repr(align(65536))]
     struct Memory(#[allow(dead_code)] [u8; 65536]);
     static ONCE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
@@ -201,7 +201,7 @@ fn loom_the_summary_hides_no_word() {
     let _alone = SUMMARY.lock();
     explore(|| {
         let geometry = model();
-        let address = memory(&geometry);
+        let address = memory();
         // All but the last object are out, so that the last word is about to become empty.
         let (world, objects) = World::with(geometry, address, 191, 1);
         let other = world.clone();
@@ -218,7 +218,7 @@ fn loom_a_put_touches_no_slab_that_was_released_and_made_anew() {
     let _alone = SUMMARY.lock();
     explore(|| {
         let geometry = model();
-        let address = memory(&geometry);
+        let address = memory();
         let (world, objects) = World::with(geometry, address, 128, 1);
         let (other, theirs) = (world.clone(), objects[..64].to_vec());
         // Whoever releases the slab makes the page something else at once.
