@@ -3,7 +3,7 @@
 //! ```text
 //! c.rs       malloc, calloc, realloc, free and their aligned kin         glibc.rs   what else glibc has: trim, stats, info, mallopt
 //! cxx.rs     operators new and delete                                    native.rs  kmem.h: caches, sized and bulk calls, control
-//!    \          |          /
+//!    \          |          /                                            limits.rs  setrlimit, mlockall: reservations go first
 //!     heap.rs: sizes, alignments, errno                                  early.rs   calls that come before this library is relocated
 //!         |                                                              image.rs   where this library lies, who is bound to it
 //!     kmem_global::Kmem
@@ -23,6 +23,7 @@ mod early;
 mod glibc;
 mod heap;
 mod image;
+mod limits;
 mod native;
 #[cfg(panic = "abort")]
 mod panicking;

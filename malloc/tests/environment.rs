@@ -46,6 +46,7 @@ rules! { "limits_of_the_system.c":
     without_address_space_malloc_answers_null_and_recovers
     address_space_is_left_for_the_program
     a_limit_set_while_running
+    a_limit_set_while_running_leaves_room_for_others
     realloc_without_address_space_keeps_the_block
     threads_without_address_space
     data_limit

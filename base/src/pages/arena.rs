@@ -27,8 +27,10 @@ pub(super) struct Arena {
     first: AtomicPtr<Page>,
     classes: AtomicPtr<AtomicU8>,
     marks: AtomicPtr<Marks>,
-    /// Pages reserved.
+    /// Pages reserved at first: what the tables go by.
     len: AtomicUsize,
+    /// Pages still reserved.
+    room: AtomicUsize,
 }
 
 /// Offsets from the start of an arena's reservation.
@@ -77,6 +79,7 @@ impl Arena {
                 classes: AtomicPtr::new(null_mut()),
                 marks: AtomicPtr::new(null_mut()),
                 len: AtomicUsize::new(0),
+                room: AtomicUsize::new(0),
             }
         }
     }
@@ -94,6 +97,7 @@ impl Arena {
         self.classes.store(classes.cast(), Ordering::Relaxed);
         self.first.store(first, Ordering::Relaxed);
         self.len.store(len, Ordering::Relaxed);
+        self.room.store(len, Ordering::Relaxed);
         self.base.store(base, Ordering::Relaxed);
         // SAFETY: the table covers `len` places, is zero once committed, and only places below the limit are used.
         let free = unsafe { Marks::free(marks.cast()) };
@@ -109,13 +113,13 @@ impl Arena {
     /// Makes the first `pages` pages and their table entries writable, and some more to save calls; with `huge` pages if it can be.
     /// Under the pages lock.
     pub(super) fn commit(&self, source: &dyn PageSource, pages: usize, huge: bool) -> bool {
-        let (limit, len) = (self.limit.load(Ordering::Relaxed) >> PAGE_SHIFT, self.len());
+        let (limit, room) = (self.limit.load(Ordering::Relaxed) >> PAGE_SHIFT, self.room());
         if pages <= limit {
             return true;
         }
         let step = (limit / 8).clamp(COMMIT_MIN_PAGES, COMMIT_MAX_PAGES);
-        let generous = pages.max(limit + step).min(len);
-        pages <= len && (self.commit_to(source, limit, generous, huge) || self.commit_to(source, limit, pages, huge))
+        let generous = pages.max(limit + step).min(room);
+        pages <= room && (self.commit_to(source, limit, generous, huge) || self.commit_to(source, limit, pages, huge))
     }
 
     fn commit_to(&self, source: &dyn PageSource, limit: usize, target: usize, huge: bool) -> bool {
@@ -161,7 +165,29 @@ impl Arena {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Gives back the address space that is not writable yet. Under the pages lock.
+    pub(super) fn yield_room(&self, source: &dyn PageSource) {
+        let (limit, room) = (self.limit.load(Ordering::Relaxed) >> PAGE_SHIFT, self.room());
+        if limit == 0 || limit == room {
+            return;
+        }
+        let (base, plan) = (self.base.load(Ordering::Relaxed), Plan::new(self.len(), align(self.len())));
+        self.room.store(limit, Ordering::Relaxed);
+        // SAFETY: both ends of the reservation, where nothing is writable; no page beyond the room is ever asked for again.
+        unsafe {
+            source.unmap(NonNull::new_unchecked(base.add(limit << PAGE_SHIFT)), (room - limit) << PAGE_SHIFT);
+            if plan.low(limit) > 0 {
+                source.unmap(NonNull::new_unchecked(base.sub(plan.base)), plan.low(limit));
+            }
+        }
+    }
+
+    /// Pages that the reservation has.
+    pub(super) fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 

@@ -317,7 +317,7 @@ impl Pages {
     /// True if some arena has address space left for that many pages.
     fn has_room(&self, state: &State, pages: usize, align: usize) -> bool {
         let count = self.count.load(Ordering::Relaxed);
-        (0..count).any(|arena| state.runs[arena].above(pages, align).end <= self.arenas[arena].len())
+        (0..count).any(|arena| state.runs[arena].above(pages, align).end <= self.arenas[arena].room())
     }
 
     fn claim_above(&self, state: &mut State, arena: usize, pages: usize, align: usize) -> Option<(usize, Fit)> {
@@ -357,7 +357,7 @@ impl Pages {
     fn wished(&self, count: usize) -> usize {
         if count > 0 {
             // One that fills 64 GiB may go on to fill the machine.
-            let full = (0..count).map(|arena| self.arenas[arena].len()).sum::<usize>();
+            let full = (0..count).map(|arena| self.arenas[arena].room()).sum::<usize>();
             let machine = if full < ARENA_PAGES { 0 } else { (2 * machine_memory()) >> PAGE_SHIFT };
             return full.max(machine.next_power_of_two()).min(ARENA_MAX_PAGES);
         }
@@ -437,6 +437,14 @@ impl Pages {
         })
     }
 
+    /// Gives back the address space that is reserved and not writable yet: before the process is limited in it. What is wanted later is
+    /// reserved anew, as far as the limit allows.
+    pub fn yield_room(&self) {
+        let _state = self.state.lock();
+        let count = self.count.load(Ordering::Relaxed);
+        self.arenas[..count].iter().for_each(|arena| arena.yield_room(self.source()));
+    }
+
     /// What the supply holds. Walks the free bitmaps.
     #[must_use]
     pub fn stats(&self) -> PagesStats {
@@ -445,7 +453,7 @@ impl Pages {
         PagesStats {
             used: self.used.load(Ordering::Relaxed) << PAGE_SHIFT,
             retained: state.runs[..count].iter().map(|runs| runs.count_free().1 << PAGE_SHIFT).sum(),
-            reserved: self.arenas[..count].iter().map(|arena| arena.len() * PAGE_SIZE).sum(),
+            reserved: self.arenas[..count].iter().map(|arena| arena.room() * PAGE_SIZE).sum(),
             refused: self.refused.load(Ordering::Relaxed),
         }
     }

@@ -58,7 +58,7 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// Gives a mapping or reservation back.
     ///
     /// # Safety
-    /// It is whole, from [`Self::map`], [`Self::remap`] or [`Self::reserve`], and dead.
+    /// It is whole, from [`Self::map`], [`Self::remap`] or [`Self::reserve`], or an end of a reservation; and dead.
     unsafe fn unmap(&self, at: NonNull<u8>, len: usize);
 }
 
