@@ -214,7 +214,7 @@ RULE(in_an_empty_root_directory) {
 #define RUNNING                                                                                                                    \
     SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_membarrier, SYS_clock_gettime, SYS_sched_yield,               \
         SYS_clock_nanosleep, SYS_write
-#define FIRST_CALL SYS_sched_getaffinity, SYS_get_mempolicy
+#define FIRST_CALL SYS_get_mempolicy, SYS_sched_getaffinity, SYS_openat, SYS_read, SYS_close
 /* The program's own end, and its threads. */
 #define PROGRAM                                                                                                                    \
     SYS_exit, SYS_exit_group, SYS_futex, SYS_clone, SYS_clone3, SYS_set_robust_list, SYS_rseq, SYS_rt_sigprocmask, SYS_rt_sigaction
