@@ -66,7 +66,11 @@ const GROWTH_MIN_PAGES: usize = 64;
 const GONE_MIN_PAGES: usize = 64;
 /// ... unless that has taken more than one part in so many of the time, ...
 const SHRUNK_SHARE: u64 = 32;
-/// ... for so many microseconds at most.
+/// ... or in so many, if the last time was less than ...
+const SHRUNK_OFTEN_SHARE: u64 = 128;
+/// ... so many microseconds ago, ...
+const SHRUNK_OFTEN_US: u64 = 1_000_000;
+/// ... and for so many microseconds at once at most.
 const SHRUNK_MAX_US: u64 = 20_000;
 /// Queues of at most this many caches are drained in one decay pass: each costs two barriers.
 const DRAINS_PER_PASS: u32 = 32;
@@ -160,8 +164,10 @@ impl Slubq {
         }
         let _over = Pass(&self.decaying);
         let (_, done) = self.pages.purge_while(true, &mut || now_us() - start < SHRUNK_MAX_US);
-        let end = now_us();
-        self.shrunk.store(end + (end - start) * SHRUNK_SHARE, Ordering::Relaxed);
+        let (end, last) = (now_us(), self.shrunk_last.swap(start, Ordering::Relaxed));
+        let often = last != 0 && start.saturating_sub(last) < SHRUNK_OFTEN_US;
+        let share = if often { SHRUNK_OFTEN_SHARE } else { SHRUNK_SHARE };
+        self.shrunk.store(end + (end - start) * share, Ordering::Relaxed);
         if done {
             self.pages.forget_peak();
         }

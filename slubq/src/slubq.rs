@@ -36,6 +36,8 @@ pub struct Slubq {
     pub(crate) crowded: AtomicUsize,
     /// Microseconds from which on pages may be purged for the heap's having shrunk.
     pub(crate) shrunk: AtomicU64,
+    /// When that was done last.
+    pub(crate) shrunk_last: AtomicU64,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
@@ -91,6 +93,7 @@ impl Slubq {
                 stage: AtomicU32::new(0),
                 crowded: AtomicUsize::new(0),
                 shrunk: AtomicU64::new(0),
+                shrunk_last: AtomicU64::new(0),
                 decaying: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }

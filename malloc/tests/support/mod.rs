@@ -5,12 +5,13 @@
 //! library's own allocator, which shows whether a rule is one.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -63,18 +64,24 @@ impl Program {
         }
         let name: String = [source].iter().chain(arguments).flat_map(|text| text.chars()).filter(|c| c.is_alphanumeric()).collect();
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // Tests of one program run at the same time.
-        static COMPILING: Mutex<()> = Mutex::new(());
-        let _guard = COMPILING.lock();
+        // Tests of one program run at the same time: it is compiled once, and appears whole, as nobody may write what another runs.
+        static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        if built.contains(&path) {
+            return Some(Self(path));
+        }
+        let fresh = path.with_extension(std::process::id().to_string());
         let output = Command::new(compiler)
             .args([standard, "-O2", "-ftree-vectorize", "-g", "-fno-builtin", "-pthread", "-o"])
-            .arg(&path)
+            .arg(&fresh)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c").join(source))
             .args(arguments)
             .arg("-ldl")
             .output()
             .expect("the compiler");
         assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
+        std::fs::rename(&fresh, &path).expect("the program has a place");
+        built.insert(path.clone());
         Some(Self(path))
     }
 
