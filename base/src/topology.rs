@@ -105,18 +105,31 @@ pub fn possible_cpus() -> u32 {
 /// One more than the highest number in a file that reads like `0-3` or `0`.
 fn count(path: &CStr) -> Option<u32> {
     let mut text = [0_u8; 256];
+    let len = read(path, &mut text)?;
+    let text = text.get(..len)?;
+    (!text.is_empty()).then(|| highest(text) + 1)
+}
+
+/// Reads the beginning of a file. By system calls: the C library's functions are points at which a thread can be cancelled, and which a
+/// preloaded library may have replaced by something that allocates.
+#[cfg(target_os = "linux")]
+fn read(path: &CStr, text: &mut [u8]) -> Option<usize> {
     // SAFETY: a C string, and a buffer of the length given.
     let len = unsafe {
-        let file = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let file = libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if file < 0 {
             return None;
         }
-        let len = libc::read(file, text.as_mut_ptr().cast(), text.len());
-        libc::close(file);
+        let len = libc::syscall(libc::SYS_read, file, text.as_mut_ptr(), text.len());
+        libc::syscall(libc::SYS_close, file);
         len
     };
-    let text = text.get(..usize::try_from(len).ok()?)?;
-    (!text.is_empty()).then(|| highest(text) + 1)
+    usize::try_from(len).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read(_path: &CStr, _text: &mut [u8]) -> Option<usize> {
+    None
 }
 
 fn highest(text: &[u8]) -> u32 {

@@ -44,9 +44,10 @@ void kmem_cache_free(kmem_cache *cache, void *object);
 /* Allocates up to count objects; returns how many: fewer only if there is no memory for more. */
 size_t kmem_cache_alloc_bulk(kmem_cache *cache, size_t count, void **objects);
 void kmem_cache_free_bulk(kmem_cache *cache, size_t count, void *const *objects);
-/* Gives back what the cache does not use; returns bytes that went back. */
+/* Gives up what the cache does not use; returns bytes of slabs that went to other uses, or to the system in time. */
 size_t kmem_cache_shrink(kmem_cache *cache);
-/* 0, or the number of objects that are in use: then the cache lives on. Nobody may use the cache meanwhile or after. */
+/* 0, or the number of objects that are in use: then the cache lives on. Nobody may use the cache meanwhile or after. A cache that shares
+ * its slabs with an equal one (KMEM_NO_MERGE forbids it) is only taken leave of. */
 size_t kmem_cache_destroy(kmem_cache *cache);
 /* Sets cpu_queue_size, batch_size, shared_queue_size or min_partial. ENOENT: no such tunable; EINVAL: not such a value; ENOTSUP: this
  * system cannot interrupt other CPUs. */
@@ -54,8 +55,8 @@ int kmem_cache_tune(kmem_cache *cache, const char *tunable, unsigned value);
 
 /* ---- Blocks, for callers who know more than malloc's. */
 
-/* As free, of a block that malloc, calloc, realloc or kmem_alloc_bulk was asked for with exactly this size: needs no look-up. NULL is
- * ignored. Not for aligned blocks. A wrong size is a fault. */
+/* As free, of a block that malloc, calloc or kmem_alloc_bulk was asked for with exactly this size: needs no look-up. NULL is ignored. Not
+ * for blocks that are aligned or have been through realloc. A wrong size is a fault. */
 void kmem_free_sized(void *block, size_t size);
 /* Allocates up to count blocks of size bytes; returns how many: fewer only if there is no memory for more. */
 size_t kmem_alloc_bulk(size_t size, size_t count, void **blocks);
@@ -84,7 +85,7 @@ void kmem_slabinfo(int fd);
 size_t kmem_trim(void);
 /* Turns a knob: "decay_ms:250". ENOENT: no such knob; EINVAL: not such a value; EBUSY: only before the first allocation (KMEM_CONF). */
 int kmem_set(const char *setting);
-/* Reads a knob. ENOENT: no such knob. */
+/* Reads a knob. ENOENT: no such knob; ENOMEM: no memory to start with. */
 int kmem_get(const char *knob, uint64_t *value);
 /* Walks every invariant of the heap while nobody else allocates: 0, or 1 if one is broken. */
 int kmem_check(void);

@@ -101,6 +101,7 @@ quiet_forms_of_the_library! {
     library_quiet(size) = c"_ZnwmRKSt9nothrow_t";
     library_quiet_array(size) = c"_ZnamRKSt9nothrow_t";
     library_quiet_aligned(size, align) = c"_ZnwmSt11align_val_tRKSt9nothrow_t";
+    library_quiet_array_aligned(size, align) = c"_ZnamSt11align_val_tRKSt9nothrow_t";
 }
 
 /// Null, after the new handler, if there is one, had its say.
@@ -167,6 +168,7 @@ replaceable! {
     NEW, their_new = _Znwm: New;
     NEW_ARRAY, their_new_array = _Znam: New;
     NEW_ALIGNED, their_new_aligned = _ZnwmSt11align_val_t: NewAligned;
+    NEW_ARRAY_ALIGNED, their_new_array_aligned = _ZnamSt11align_val_t: NewAligned;
     DELETE, their_delete = _ZdlPv: Delete;
     DELETE_ARRAY, their_delete_array = _ZdaPv: Delete;
     DELETE_ALIGNED, their_delete_aligned = _ZdlPvSt11align_val_t: DeleteAligned;
@@ -276,6 +278,17 @@ unsafe fn new_quiet_aligned(size: usize, align: usize) -> Block {
     }
 }
 
+#[inline(always)]
+unsafe fn new_array_quiet_aligned(size: usize, align: usize) -> Block {
+    // SAFETY: the caller's.
+    unsafe {
+        match their_new_array_aligned() {
+            Some(theirs) => library_quiet_array_aligned(size, align).unwrap_or_else(|| theirs(size, align)),
+            None => new_quiet_aligned(size, align),
+        }
+    }
+}
+
 operators! {
     /// `operator new[](size_t)`
     _Znam(size: usize) -> Block = new_array(size);
@@ -288,7 +301,7 @@ operators! {
     /// `operator new(size_t, align_val_t, nothrow_t const&)`
     _ZnwmSt11align_val_tRKSt9nothrow_t(size: usize, align: usize, _tag: NoThrow) -> Block = new_quiet_aligned(size, align);
     /// `operator new[](size_t, align_val_t, nothrow_t const&)`
-    _ZnamSt11align_val_tRKSt9nothrow_t(size: usize, align: usize, _tag: NoThrow) -> Block = new_quiet_aligned(size, align);
+    _ZnamSt11align_val_tRKSt9nothrow_t(size: usize, align: usize, _tag: NoThrow) -> Block = new_array_quiet_aligned(size, align);
 
     /// `operator delete[](void*)`
     _ZdaPv(block: Block) = delete_object(block);

@@ -89,6 +89,7 @@ pub unsafe extern "C" fn mallopt(option: c_int, value: c_int) -> c_int {
 }
 
 fn set(knob: Knob, value: u64) -> bool {
+    heap::prepare();
     let slubq = Slubq::get();
     let set = slubq.ready() && slubq.knobs().set(knob, value).is_ok();
     slubq.apply_knobs();

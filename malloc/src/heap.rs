@@ -118,6 +118,12 @@ fn served(make: impl FnOnce() -> *mut u8) -> *mut u8 {
 }
 
 /// See [`image::pin`].
+/// Must come before anything of the heap's is used in another way than through this module.
+pub(crate) fn prepare() {
+    pin_once();
+    KMEM.watch_forks();
+}
+
 fn pin_once() {
     static PINNED: AtomicU8 = AtomicU8::new(0);
     // Relaxed: pinning twice does no harm. Marked first, because pinning may allocate.
@@ -165,7 +171,8 @@ unsafe fn free_slow(block: *mut u8) {
 
 /// Usable bytes of a block; 0 if there is none.
 pub(crate) fn usable(block: *mut u8) -> usize {
-    Slubq::get().usable_size(block).or_else(|| early::size_of(block)).unwrap_or(0)
+    // First, as the heap may not be there to be asked yet.
+    early::size_of(block).or_else(|| Slubq::get().usable_size(block)).unwrap_or(0)
 }
 
 /// Changes the size of a block; it may move. Null, and `ENOMEM`, if there is no memory, and the block is as it was.

@@ -6,7 +6,7 @@ use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::fmt::Write;
 use core::ptr::null_mut;
 use core::slice;
-use kmem_base::config::MAX_SMALL;
+use kmem_base::config::{MAX_SMALL, PAGE_SHIFT};
 use kmem_base::knobs::Knob;
 use kmem_base::percpu::Mode;
 use kmem_global::slubq::{Cache, Spec, Tunable, TuneError};
@@ -75,6 +75,7 @@ unsafe fn destruct(object: *mut u8, hooks: *mut ()) {
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_cache_create(spec: *const CacheSpec) -> *mut c_void {
+    heap::prepare();
     // SAFETY: the caller's: a spec whose name is a C string.
     let (spec, name) = unsafe { (&*spec, (*spec).name) };
     // SAFETY: as above.
@@ -139,6 +140,9 @@ pub unsafe extern "C" fn kmem_cache_free(to: *mut c_void, object: *mut c_void) {
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_cache_alloc_bulk(from: *mut c_void, count: usize, objects: *mut *mut c_void) -> usize {
+    if count == 0 {
+        return 0;
+    }
     // SAFETY: the caller's: room for that many.
     let (cache, objects) = unsafe { (cache(from), slice::from_raw_parts_mut(objects.cast::<*mut u8>(), count)) };
     Slubq::get().alloc_bulk(cache, objects)
@@ -148,6 +152,9 @@ pub unsafe extern "C" fn kmem_cache_alloc_bulk(from: *mut c_void, count: usize, 
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_cache_free_bulk(to: *mut c_void, count: usize, objects: *const *mut c_void) {
+    if count == 0 {
+        return;
+    }
     // SAFETY: the caller's: that many, of this cache.
     unsafe { Slubq::get().free_bulk(cache(to), slice::from_raw_parts(objects.cast(), count)) };
 }
@@ -157,7 +164,7 @@ pub unsafe extern "C" fn kmem_cache_free_bulk(to: *mut c_void, count: usize, obj
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_cache_shrink(of: *mut c_void) -> usize {
     // SAFETY: the caller's.
-    Slubq::get().shrink(unsafe { cache(of) })
+    Slubq::get().shrink(unsafe { cache(of) }) << PAGE_SHIFT
 }
 
 /// # Safety
@@ -190,37 +197,42 @@ pub unsafe extern "C" fn kmem_cache_tune(which: *mut c_void, name: *const c_char
 pub unsafe extern "C" fn kmem_free_sized(block: *mut c_void, size: usize) {
     // SAFETY: the caller's: allocated with this size, so that it came from that class or the page supply.
     unsafe {
-        if size <= MAX_SMALL && !block.is_null() && image_is_ready() {
-            Slubq::get().free(class_of(size), block.cast());
-        } else {
-            heap::free(block.cast());
+        if size > MAX_SMALL || block.is_null() || crate::early::size_of(block.cast()).is_some() {
+            return heap::free(block.cast());
         }
+        Slubq::get().free(class_of(size), block.cast());
     }
-}
-
-/// Before that, blocks come from elsewhere.
-#[inline(always)]
-fn image_is_ready() -> bool {
-    crate::image::relocated()
 }
 
 /// # Safety
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_alloc_bulk(size: usize, count: usize, blocks: *mut *mut c_void) -> usize {
+    if count == 0 {
+        return 0;
+    }
+    heap::prepare();
     // SAFETY: the caller's: room for that many.
     let blocks = unsafe { slice::from_raw_parts_mut(blocks.cast::<*mut u8>(), count) };
     if let Some(cache) = Slubq::get().general(class_of(size.min(MAX_SMALL))).filter(|_| size <= MAX_SMALL) {
         return Slubq::get().alloc_bulk(cache, blocks);
     }
-    let filled = blocks.iter_mut().map(|block| *block = heap::alloc(size)).count();
-    blocks[..filled].iter().position(|block| block.is_null()).unwrap_or(filled)
+    for (filled, block) in blocks.iter_mut().enumerate() {
+        *block = heap::alloc(size);
+        if block.is_null() {
+            return filled;
+        }
+    }
+    count
 }
 
 /// # Safety
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_free_bulk(count: usize, blocks: *const *mut c_void) {
+    if count == 0 {
+        return;
+    }
     // SAFETY: the caller's: that many blocks, or nulls.
     unsafe { slice::from_raw_parts(blocks, count) }.iter().for_each(|block| unsafe { heap::free(block.cast()) });
 }
@@ -279,6 +291,10 @@ pub unsafe extern "C" fn kmem_get(name: *const c_char, value: *mut u64) -> c_int
     let Some(knob) = unsafe { CStr::from_ptr(name) }.to_str().ok().and_then(Knob::named) else {
         return libc::ENOENT;
     };
+    // The environment is read at the start.
+    if !Slubq::get().ready() {
+        return libc::ENOMEM;
+    }
     // SAFETY: the caller's: where it is to be noted.
     unsafe { value.write(Slubq::get().knobs().get(knob)) };
     0

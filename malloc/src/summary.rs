@@ -56,7 +56,7 @@ fn peak() -> i64 {
 
 /// Appends a summary to the file that `KMEM_STATS` names, if it names one.
 extern "C" fn at_exit() {
-    // SAFETY: reads the environment; opens, writes and closes a file of its own. In one open, so that processes do not mix.
+    // SAFETY: reads the environment; opens, writes and closes a file of its own.
     unsafe {
         let path = secure_getenv(FILE.as_ptr());
         if path.is_null() {
@@ -66,6 +66,8 @@ extern "C" fn at_exit() {
         if file < 0 {
             return;
         }
+        // Processes that end together must not mix.
+        libc::flock(file, libc::LOCK_EX);
         write_to(to_fd(file));
         libc::close(file);
     }

@@ -46,6 +46,8 @@ pub(crate) fn to_fd(fd: c_int) -> Text<impl FnMut(&[u8])> {
         while !bytes.is_empty() {
             // SAFETY: as many initialised bytes as it says.
             match unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) } {
+                // SAFETY: the thread's own errno.
+                ..1 if unsafe { *libc::__errno_location() } == libc::EINTR => {}
                 // Nothing can be done if it fails.
                 ..1 => return,
                 written => bytes = &bytes[written as usize..],

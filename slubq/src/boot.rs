@@ -131,6 +131,8 @@ impl Slubq {
             }
             self.percpu.after_fork();
             if child {
+                // Nor does the thread exist that was starting, if one was: the next one starts anew.
+                let _was_starting = self.boot.compare_exchange(STARTING, DOWN, Ordering::Relaxed, Ordering::Relaxed);
                 // The pass that another thread was in, if any, goes on in the parent alone.
                 self.decaying.store(0, Ordering::Relaxed);
             }

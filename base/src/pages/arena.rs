@@ -212,7 +212,9 @@ impl Arena {
     /// Index of a page of this arena.
     pub(super) fn index(&self, page: &Page) -> Option<usize> {
         let offset = self.first.load(Ordering::Relaxed).addr().wrapping_sub(core::ptr::from_ref(page).addr());
-        (offset < self.len() * size_of::<Page>()).then_some(offset / size_of::<Page>())
+        // What lies beyond the limit may be another's by now: see `yield_room`.
+        let writable = (self.limit.load(Ordering::Acquire) >> PAGE_SHIFT) * size_of::<Page>();
+        (offset < writable).then_some(offset / size_of::<Page>())
     }
 
     /// Class byte of the page that holds `address`, if it is in the writable part of this arena.

@@ -8,7 +8,7 @@ use crate::bitmap::mask;
 use crate::classes::Class;
 use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, ARENA_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::{OsSource, PageSource};
-use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled};
+use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled, relax};
 
 /// A run of pages just handed out.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,9 @@ pub struct Pages {
     pub(super) state: Lock<State, { Rank::Pages.of() }>,
     pub(super) huge: Huge,
 }
+
+/// Attempts at the lock by who would rather go without: some milliseconds.
+const YIELD_ROUNDS: u32 = 100;
 
 /// Bytes from which on a block is a mapping of its own, unless configured otherwise.
 const HUGE_THRESHOLD: usize = 32 << 20;
@@ -438,11 +441,17 @@ impl Pages {
     }
 
     /// Gives back the address space that is reserved and not writable yet: before the process is limited in it. What is wanted later is
-    /// reserved anew, as far as the limit allows.
+    /// reserved anew, as far as the limit allows. Does nothing if the lock cannot be had: the caller may be a child in which its holder
+    /// does not exist, or a signal handler.
     pub fn yield_room(&self) {
-        let _state = self.state.lock();
-        let count = self.count.load(Ordering::Relaxed);
-        self.arenas[..count].iter().for_each(|arena| arena.yield_room(self.source()));
+        let mut round = 0;
+        while round < YIELD_ROUNDS {
+            if let Some(_state) = self.state.try_lock() {
+                let count = self.count.load(Ordering::Relaxed);
+                return self.arenas[..count].iter().for_each(|arena| arena.yield_room(self.source()));
+            }
+            relax(&mut round);
+        }
     }
 
     /// What the supply holds. Walks the free bitmaps.

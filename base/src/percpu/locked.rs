@@ -174,7 +174,7 @@ pub(super) fn prepare_fork(table: &Table, row: u32) {
 
 /// Releases it.
 pub(super) fn after_fork(table: &Table, row: u32) {
-    if holder(table, row) & FORK != 0 {
+    if holder(table, row) == me() | FORK {
         release(table, row);
     }
 }

@@ -83,7 +83,8 @@ impl<T, const RANK: u8> Lock<T, RANK> {
     /// # Safety
     /// This thread, or the parent that it was forked from, has called `acquire`.
     pub unsafe fn release(&self) {
-        if self.holder.load(Ordering::Relaxed) & FORK == 0 {
+        // Held by this thread in another way, or by one that forks, too, after `acquire` found it so.
+        if self.holder.load(Ordering::Relaxed) != me() | FORK {
             return;
         }
         rank::released(RANK);

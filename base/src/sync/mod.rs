@@ -26,6 +26,26 @@ use uncounted as tally;
 pub use lock::{Guard, Lock};
 pub use rank::Rank;
 
+/// Sleeping, which must not be a point at which `pthread_cancel` takes effect: nobody expects one in an allocator, and what the thread
+/// has in hand would be lost.
+#[cfg(all(target_os = "linux", not(loom)))]
+mod nap {
+    /// Sleeps for `pause`.
+    pub(super) fn nap(pause: &libc::timespec) {
+        // SAFETY: reads one timespec; a null remainder is allowed.
+        unsafe { libc::syscall(libc::SYS_nanosleep, core::ptr::from_ref(pause), core::ptr::null_mut::<libc::timespec>()) };
+    }
+}
+
+#[cfg(all(not(target_os = "linux"), not(loom)))]
+mod nap {
+    /// Sleeps for `pause`.
+    pub(super) fn nap(pause: &libc::timespec) {
+        // SAFETY: reads one timespec; a null remainder is allowed.
+        unsafe { libc::nanosleep(pause, core::ptr::null_mut()) };
+    }
+}
+
 #[cfg(loom)]
 mod backend {
     pub use loom::cell::UnsafeCell;
@@ -160,9 +180,7 @@ mod backend {
             // SAFETY: takes nothing and cannot fail.
             unsafe { libc::sched_yield() };
         } else {
-            let pause = libc::timespec { tv_sec: 0, tv_nsec: 50_000 };
-            // SAFETY: reads one timespec; a null remainder is allowed.
-            unsafe { libc::nanosleep(&raw const pause, core::ptr::null_mut()) };
+            super::nap::nap(&libc::timespec { tv_sec: 0, tv_nsec: 50_000 });
         }
         *round = round.saturating_add(1);
     }
