@@ -3,7 +3,8 @@
 use crate::backend::Backend;
 use kmem_base::sync::Ordering;
 
-/// Registers the handlers for `B`, once. Called when everything is set up, since registering may allocate. Always true.
+/// Registers the handlers for `B`, once. Called when everything is set up, since registering may allocate, or before anything is. Always
+/// true.
 #[inline]
 pub(crate) fn watch<B: Backend>() -> bool {
     if B::fork_watch().load(Ordering::Relaxed) == 0 {

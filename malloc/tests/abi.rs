@@ -1,6 +1,7 @@
 //! The rules of C, POSIX, glibc and C++, each a small function in `tests/c`, on the library.
 
 mod support;
+use std::path::Path;
 use support::Program;
 
 macro_rules! themes {
@@ -63,5 +64,15 @@ fn cxx_library_in_a_c_program() {
     let Some(library) = Program::build_with("throwing_library.cc", &["-shared", "-fPIC"]) else { return };
     if let Some(program) = Program::build("loads_throwing_library.c") {
         program.run().env("KMEM_LIBRARY", &library.0).expect_ok();
+    }
+}
+
+#[test]
+fn kmem_h_by_a_program_that_is_linked() {
+    let Some(folder) = support::library().filter(|_| support::on_kmem()).and_then(Path::parent) else { return };
+    let (include, folder) = (concat!("-I", env!("CARGO_MANIFEST_DIR"), "/include"), folder.display());
+    let arguments = [include, &format!("-L{folder}"), "-lkmem", &format!("-Wl,-rpath,{folder}")];
+    if let Some(program) = Program::build_with("native.c", &arguments) {
+        program.holds(&[]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `Down -> Starting -> Up`, or back to `Down` if there was no memory. One thread starts; others wait for it. Nothing on the way
 //! allocates from the global allocator, so that nothing can come back here. The fork handlers are registered when all is up, because
-//! registering may allocate.
+//! registering may allocate; or, by the C library, before anything is: then they find every lock free and nothing else.
 
 use crate::slubq::Slubq;
 use kmem_base::config::MAX_SLOTS;
