@@ -117,13 +117,13 @@ fn served(make: impl FnOnce() -> *mut u8) -> *mut u8 {
     block
 }
 
-/// See [`image::pin`].
 /// Must come before anything of the heap's is used in another way than through this module.
 pub(crate) fn prepare() {
     pin_once();
     KMEM.watch_forks();
 }
 
+/// See [`image::pin`].
 fn pin_once() {
     static PINNED: AtomicU8 = AtomicU8::new(0);
     // Relaxed: pinning twice does no harm. Marked first, because pinning may allocate.

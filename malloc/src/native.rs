@@ -1,6 +1,7 @@
 //! `kmem.h`: what the C standard has no name for. The header says what each does.
 
 use crate::heap::{self, class_of};
+use crate::summary::statistics;
 use crate::text::to_fd;
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use core::fmt::Write;
@@ -8,7 +9,6 @@ use core::ptr::null_mut;
 use core::slice;
 use kmem_base::config::{MAX_SMALL, PAGE_SHIFT};
 use kmem_base::knobs::Knob;
-use kmem_base::percpu::Mode;
 use kmem_global::slubq::{Cache, Spec, Tunable, TuneError};
 use kmem_global::{CreateError, Flags, Slubq, Stats};
 
@@ -110,6 +110,24 @@ pub unsafe extern "C" fn kmem_cache_create(spec: *const CacheSpec) -> *mut c_voi
     }
 }
 
+/// The array of `count` addresses at `at`, which C may give as null if there are none.
+///
+/// # Safety
+/// They are there, and nobody writes them.
+unsafe fn given<'a>(at: *const *mut c_void, count: usize) -> &'a [*mut u8] {
+    // SAFETY: the caller's.
+    if count == 0 { &[] } else { unsafe { slice::from_raw_parts(at.cast(), count) } }
+}
+
+/// The same, to be filled.
+///
+/// # Safety
+/// They are there, and the caller's.
+unsafe fn room<'a>(at: *mut *mut c_void, count: usize) -> &'a mut [*mut u8] {
+    // SAFETY: the caller's.
+    if count == 0 { &mut [] } else { unsafe { slice::from_raw_parts_mut(at.cast(), count) } }
+}
+
 /// # Safety
 /// `cache` came from [`kmem_cache_create`].
 unsafe fn cache<'a>(cache: *mut c_void) -> &'a Cache {
@@ -140,11 +158,8 @@ pub unsafe extern "C" fn kmem_cache_free(to: *mut c_void, object: *mut c_void) {
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_cache_alloc_bulk(from: *mut c_void, count: usize, objects: *mut *mut c_void) -> usize {
-    if count == 0 {
-        return 0;
-    }
     // SAFETY: the caller's: room for that many.
-    let (cache, objects) = unsafe { (cache(from), slice::from_raw_parts_mut(objects.cast::<*mut u8>(), count)) };
+    let (cache, objects) = unsafe { (cache(from), room(objects, count)) };
     Slubq::get().alloc_bulk(cache, objects)
 }
 
@@ -152,11 +167,8 @@ pub unsafe extern "C" fn kmem_cache_alloc_bulk(from: *mut c_void, count: usize, 
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_cache_free_bulk(to: *mut c_void, count: usize, objects: *const *mut c_void) {
-    if count == 0 {
-        return;
-    }
     // SAFETY: the caller's: that many, of this cache.
-    unsafe { Slubq::get().free_bulk(cache(to), slice::from_raw_parts(objects.cast(), count)) };
+    unsafe { Slubq::get().free_bulk(cache(to), given(objects, count)) };
 }
 
 /// # Safety
@@ -208,12 +220,9 @@ pub unsafe extern "C" fn kmem_free_sized(block: *mut c_void, size: usize) {
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_alloc_bulk(size: usize, count: usize, blocks: *mut *mut c_void) -> usize {
-    if count == 0 {
-        return 0;
-    }
     heap::prepare();
     // SAFETY: the caller's: room for that many.
-    let blocks = unsafe { slice::from_raw_parts_mut(blocks.cast::<*mut u8>(), count) };
+    let blocks = unsafe { room(blocks, count) };
     if let Some(cache) = Slubq::get().general(class_of(size.min(MAX_SMALL))).filter(|_| size <= MAX_SMALL) {
         return Slubq::get().alloc_bulk(cache, blocks);
     }
@@ -230,11 +239,8 @@ pub unsafe extern "C" fn kmem_alloc_bulk(size: usize, count: usize, blocks: *mut
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_free_bulk(count: usize, blocks: *const *mut c_void) {
-    if count == 0 {
-        return;
-    }
     // SAFETY: the caller's: that many blocks, or nulls.
-    unsafe { slice::from_raw_parts(blocks, count) }.iter().for_each(|block| unsafe { heap::free(block.cast()) });
+    unsafe { given(blocks, count) }.iter().for_each(|block| unsafe { heap::free(*block) });
 }
 
 /// # Safety
@@ -248,7 +254,7 @@ pub unsafe extern "C" fn kmem_trim() -> usize {
 /// See `kmem.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kmem_stats(place: *mut Statistics) {
-    let Stats { pages, retained } = if Slubq::get().mode() == Mode::Down { Stats::default() } else { kmem_global::stats() };
+    let Stats { pages, retained } = statistics();
     let statistics = Statistics {
         used: pages.used,
         reserved: pages.reserved,

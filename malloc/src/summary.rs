@@ -15,9 +15,14 @@ pub(crate) struct Use {
     stats: Stats,
 }
 
+/// The heap's statistics; nothing, if nothing was ever allocated.
+pub(crate) fn statistics() -> Stats {
+    if Slubq::get().mode() == Mode::Down { Stats::default() } else { stats() }
+}
+
 impl Use {
     pub(crate) fn now() -> Self {
-        let stats = if Slubq::get().mode() == Mode::Down { Stats::default() } else { stats() };
+        let stats = statistics();
         let kept = stats.retained;
         let idle = kept.queues + kept.depots + kept.slabs + kept.metadata;
         Self { live: stats.pages.used.saturating_sub(idle), stats }

@@ -26,6 +26,14 @@ pub enum Level {
 /// A decay pass, until dropped: a destructor may unwind out of it.
 struct Pass<'a>(&'a AtomicU32);
 
+impl<'a> Pass<'a> {
+    /// The pass that begins, unless another is under way.
+    fn begin(decaying: &'a AtomicU32) -> Option<Self> {
+        // Acquire pairs with the Release of the last pass's end.
+        decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok().then_some(Self(decaying))
+    }
+}
+
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
@@ -159,10 +167,7 @@ impl Slubq {
         if start < self.shrunk.load(Ordering::Relaxed) || self.knobs.get(Knob::DecayMs) == 0 {
             return;
         }
-        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return;
-        }
-        let _over = Pass(&self.decaying);
+        let Some(_pass) = Pass::begin(&self.decaying) else { return };
         let (_, done) = self.pages.purge_while(true, &mut || now_us() - start < SHRUNK_MAX_US);
         let (end, last) = (now_us(), self.shrunk_last.swap(start, Ordering::Relaxed));
         let often = last != 0 && start.saturating_sub(last) < SHRUNK_OFTEN_US;
@@ -183,10 +188,8 @@ impl Slubq {
         if !mine || crowded == usize::MAX || self.knobs.get(Knob::DecayMs) == 0 {
             return;
         }
-        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-            let _over = Pass(&self.decaying);
-            // The caller may be a global allocator, in which no destructor may run.
-            self.decay_caches(&|cache| cache.destructor.is_none());
+        if let Some(_pass) = Pass::begin(&self.decaying) {
+            self.decay_caches(&is_plain);
         }
         self.set_crowded();
     }
@@ -214,8 +217,7 @@ impl Slubq {
         if due != 0 {
             let start = now_us();
             let most = (start.saturating_sub(self.stepped.load(Ordering::Relaxed)) / STEP_SHARE).min(STEP_MAX_US);
-            // The caller may be a global allocator, in which no destructor may run.
-            let (_, done) = self.decay_some(begins, &|cache| cache.destructor.is_none(), &mut || now_us() - start < most);
+            let (_, done) = self.decay_some(begins, &is_plain, &mut || now_us() - start < most);
             self.stepped.store(now_us(), Ordering::Relaxed);
             let again = if done { u64::MAX } else { now_ms() + PAUSE_MS };
             // Unless the knob was turned meanwhile.
@@ -234,10 +236,7 @@ impl Slubq {
     /// Begins a pass if told to; then gives back what passes have found, as long as `more` says so. Returns bytes that went back, and
     /// whether that was all.
     fn decay_some(&self, begins: bool, wanted: &dyn Fn(&Cache) -> bool, more: &mut dyn FnMut() -> bool) -> (usize, bool) {
-        if self.decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return (0, true);
-        }
-        let _over = Pass(&self.decaying);
+        let Some(_pass) = Pass::begin(&self.decaying) else { return (0, true) };
         if begins {
             self.decay_caches(wanted);
             self.set_crowded();
@@ -339,6 +338,11 @@ impl Slubq {
         let info = self.cache_info(cache);
         info.objects.saturating_sub(info.free + info.queued + info.shared)
     }
+}
+
+/// True if the automatic passes may look at the cache: their caller may be a global allocator, in which no destructor may run.
+fn is_plain(cache: &Cache) -> bool {
+    cache.destructor.is_none()
 }
 
 /// Sorts a locked list of partial slabs by free objects, fewest first, in [`GRADES`] steps.
