@@ -1,5 +1,8 @@
 //! `kmem run` from outside: what the program gets, and what comes back.
 
+#[path = "../../malloc/tests/support/library.rs"]
+mod build;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -7,15 +10,7 @@ use std::sync::OnceLock;
 /// The library, built as it is shipped.
 fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../malloc/Cargo.toml");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--release", "--message-format=json", "--manifest-path", manifest]);
-        let built = cargo.output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let messages = String::from_utf8(built.stdout).unwrap();
-        messages.split('"').find(|text| text.ends_with("/libkmem.so")).expect("cargo names what it built").into()
-    })
+    LIBRARY.get_or_init(build::build)
 }
 
 fn kmem() -> Command {

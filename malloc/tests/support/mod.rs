@@ -5,6 +5,8 @@
 //! library's own allocator, which shows whether a rule is one.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod library;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -22,7 +24,7 @@ pub(crate) fn library() -> Option<&'static Path> {
         .get_or_init(|| match env::var_os("KMEM_PRELOAD") {
             Some(none) if none == "none" => None,
             Some(path) => Some(path.into()),
-            None => Some(build_library()),
+            None => Some(library::build()),
         })
         .as_deref()
 }
@@ -30,19 +32,6 @@ pub(crate) fn library() -> Option<&'static Path> {
 /// True if it is kmem that is tested, and not another library.
 pub(crate) fn on_kmem() -> bool {
     library().is_some_and(|path| path.to_string_lossy().contains("libkmem"))
-}
-
-/// Cargo says where it put the library; where that is depends on settings that only cargo knows.
-fn build_library() -> PathBuf {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "-p", "kmem-malloc", "--message-format=json"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let path = messages.split('"').find(|text| text.ends_with("/libkmem.so")).expect("cargo names libkmem.so");
-    path.into()
 }
 
 /// A compiled C or C++ program, or a shared library.
