@@ -3,6 +3,8 @@
 //! A fault writes its line with `write(2)` and aborts: no formatting machinery, no allocation, no unwinding through callers
 //! that cannot expect it.
 
+use core::panic::Location;
+
 /// A misuse that the allocator has proof of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -24,13 +26,21 @@ pub enum Fault {
     Interrupted,
     /// There is no memory, and no way to tell the caller.
     Exhausted,
+    /// What says which objects of a slab are free holds something else: the program wrote to memory that was not its own.
+    Corrupted,
+    /// The red zone in front of an object was written to.
+    Underrun,
+    /// The red zone behind an object was written to.
+    Overrun,
+    /// A free object was written to.
+    UsedAfterFree,
     /// A debug build took a lock out of order: a bug of kmem itself.
     LockOrder,
 }
 
 impl Fault {
     /// Every fault, for tests and documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::DoubleFree,
         Self::WrongCache,
         Self::WrongSize,
@@ -40,6 +50,10 @@ impl Fault {
         Self::Overdrawn,
         Self::Interrupted,
         Self::Exhausted,
+        Self::Corrupted,
+        Self::Underrun,
+        Self::Overrun,
+        Self::UsedAfterFree,
         Self::LockOrder,
     ];
 
@@ -56,6 +70,10 @@ impl Fault {
             Self::Overdrawn => "reservation overdrawn at",
             Self::Interrupted => "called by a signal handler that has interrupted it, lock rank",
             Self::Exhausted => "out of memory for bytes",
+            Self::Corrupted => "list of free objects overwritten, slab at",
+            Self::Underrun => "red zone before an object overwritten, object at",
+            Self::Overrun => "red zone behind an object overwritten, object at",
+            Self::UsedAfterFree => "free object written to:",
             Self::LockOrder => "lock taken out of order, rank",
         }
     }
@@ -66,9 +84,20 @@ impl Fault {
 #[inline(never)]
 pub fn die(fault: Fault, address: usize, place: &str) -> ! {
     let mut line = Line::new();
-    line.text("kmem: ").text(fault.message()).text(" 0x").hex(address).text(" (").text(place).text(")");
+    line.fault(fault, address, place);
     line.write();
     // SAFETY: never returns, runs no destructors.
+    unsafe { libc::abort() }
+}
+
+/// The same with `, last used at <file>:<line>` behind it.
+#[cold]
+#[inline(never)]
+pub fn die_after(fault: Fault, address: usize, place: &str, last: &Location<'_>) -> ! {
+    let mut line = Line::new();
+    line.fault(fault, address, place).text(", last used at ").text(last.file()).text(":").decimal(last.line());
+    line.write();
+    // SAFETY: as in `die`.
     unsafe { libc::abort() }
 }
 
@@ -101,6 +130,18 @@ impl Line {
             self.bytes[self.len] = byte;
             self.len += 1;
         }
+    }
+
+    fn fault(&mut self, fault: Fault, address: usize, place: &str) -> &mut Self {
+        self.text("kmem: ").text(fault.message()).text(" 0x").hex(address).text(" (").text(place).text(")")
+    }
+
+    fn decimal(&mut self, value: u32) -> &mut Self {
+        let digits = value.checked_ilog10().unwrap_or(0);
+        for digit in (0..=digits).rev() {
+            self.push(b'0' + (value / 10_u32.pow(digit) % 10) as u8);
+        }
+        self
     }
 
     fn hex(&mut self, value: usize) -> &mut Self {
@@ -146,8 +187,8 @@ mod tests {
         for round in 0..500 {
             let value = [0, 1, 9, 10, 15, 16, 255, 256, usize::MAX].get(round).copied().unwrap_or(seed >> (round % 64));
             let mut line = Line::new();
-            line.text("<").hex(value).text(">");
-            assert_eq!(written(&line), format!("<{value:x}>"));
+            line.text("<").hex(value).text(" ").decimal(value as u32).text(">");
+            assert_eq!(written(&line), format!("<{value:x} {}>", value as u32));
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         }
     }

@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod bitmap;
+pub mod boot;
 pub mod classes;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod knobs;
 pub mod meta;
 pub mod pages;
 pub mod percpu;
+pub mod slabinfo;
 pub mod source;
 pub mod sync;
 pub mod topology;

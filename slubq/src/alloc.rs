@@ -28,8 +28,6 @@ pub enum Context {
 const UNTOUCHED_BATCH: u32 = 16;
 /// Objects from which on a bulk request goes straight to the slabs.
 const BULK: usize = 64;
-/// Attempts to install a sheaf before it is put away: more than one only if a neighbour was faster, or this thread was moved.
-const ATTEMPTS: usize = 8;
 
 /// An empty sheaf that goes back among the empty ones if a constructor unwinds, or there is nothing to put into it.
 struct Held<'a> {
@@ -143,8 +141,8 @@ impl Slubq {
     /// Makes the newer half of a full spare sheaf the main one, so that as many frees as allocations can follow without another slow
     /// path: SLUB+Q's prune to half.
     fn alloc_half(&self, cache: &Cache, lease: &Lease, spare: Word) -> *mut u8 {
-        let Some(mut from) = self.claim_word(lease, Place::spare(cache.slot()), spare) else { return null_mut() };
-        let to = if from.is_full() { self.claim(lease, Place::main(cache.slot())) } else { None };
+        let Some(mut from) = self.percpu.claim_word(lease, Place::spare(cache.slot()), spare) else { return null_mut() };
+        let to = if from.is_full() { self.percpu.claim(lease, Place::main(cache.slot())) } else { None };
         let object = from.pop().unwrap_or(null_mut());
         match to {
             Some(mut to) => {
@@ -168,7 +166,7 @@ impl Slubq {
             count(&counters.alloc_shared);
             return Some(full);
         }
-        let blank = match self.claim(lease, Place::spare(cache.slot())) {
+        let blank = match self.percpu.claim(lease, Place::spare(cache.slot())) {
             Some(sheaf) if !sheaf.is_empty() => return Some(sheaf),
             Some(blank) => blank,
             None if context == Context::Blocking => self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)?,
@@ -188,41 +186,13 @@ impl Slubq {
         held.sheaf.take()
     }
 
-    /// Takes the sheaf in `place` of this CPU's row, if there is one.
-    pub(crate) fn claim(&self, lease: &Lease, place: Place) -> Option<Sheaf> {
-        self.claim_word(lease, place, self.percpu.peek(place))
-    }
-
-    /// The same, if `place` still holds `word`.
-    pub(crate) fn claim_word(&self, lease: &Lease, place: Place, word: Word) -> Option<Sheaf> {
-        if word.is_none() || !self.percpu.swap_if(lease, place, word, Word::NONE) {
-            return None;
-        }
-        // SAFETY: the swap made the sheaf ours; the lease's epoch held at that moment, and with it the shape.
-        unsafe { Sheaf::from_word(word, self.percpu.base(), lease.shape()?) }
-    }
-
     /// Makes `sheaf` the main sheaf of this CPU and retires the one it replaces.
     pub(crate) fn install(&self, cache: &Cache, lease: &Lease, sheaf: Sheaf) {
-        let (main, shape) = (Place::main(cache.slot()), sheaf.shape());
-        let word = sheaf.into_word(self.percpu.base());
-        for _ in 0..ATTEMPTS {
-            let old = self.percpu.peek(main);
-            if self.percpu.swap_if(lease, main, old, word) {
-                // SAFETY: as in `claim`.
-                if let Some(old) = unsafe { Sheaf::from_word(old, self.percpu.base(), shape) } {
-                    self.retire(cache, lease, old);
-                }
-                return;
-            }
-            if self.percpu.lease(cache.slot()) != *lease {
-                break;
-            }
-        }
-        // A drain has begun, or this CPU has no row.
-        // SAFETY: no swap succeeded, so that the sheaf is still ours.
-        if let Some(sheaf) = unsafe { Sheaf::from_word(word, self.percpu.base(), shape) } {
-            self.put_away(cache, lease, sheaf);
+        match self.percpu.install(lease, Place::main(cache.slot()), sheaf) {
+            Ok(Some(old)) => self.retire(cache, lease, old),
+            Ok(None) => {}
+            // A drain has begun, or this CPU has no row.
+            Err(sheaf) => self.put_away(cache, lease, sheaf),
         }
     }
 

@@ -1,21 +1,16 @@
 //! Coming up, and `fork`.
 //!
-//! `Down -> Starting -> Up`, or back to `Down` if there was no memory. One thread starts; others wait for it. Nothing on the way
-//! allocates from the global allocator, so that nothing can come back here. The fork handlers are registered when all is up, because
-//! registering may allocate; or, by the C library, before anything is: then they find every lock free and nothing else.
+//! What is common to allocators is `kmem_base::boot`. Nothing on the way allocates from the global allocator, so that nothing can come
+//! back here. The fork handlers are registered when all is up, because registering may allocate; or, by the C library, before anything is:
+//! then they find every lock free and nothing else.
 
 use crate::slubq::Slubq;
+use kmem_base::boot::{bring_up, configure, more_rows};
 use kmem_base::config::MAX_SLOTS;
-use kmem_base::environment::variable;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::pages::Thp;
 use kmem_base::percpu::Mode;
-use kmem_base::sync::{Ordering, relax};
-use kmem_base::topology::{Topology, possible_cpus};
-
-const DOWN: u32 = 0;
-const STARTING: u32 = 1;
-const UP: u32 = 2;
+use kmem_base::sync::Ordering;
+use kmem_base::topology::Topology;
 
 /// Set in `nodes` if the number of nodes is not the machine's.
 const FAKE: u32 = 1 << 8;
@@ -25,8 +20,7 @@ impl Slubq {
     /// for it.
     #[inline]
     pub fn start(&self, settings: &Settings) -> bool {
-        // Acquire pairs with the Release in `start_slow`.
-        self.boot.load(Ordering::Acquire) == UP || self.start_slow(settings)
+        self.boot.is_up() || self.boot.start(|| self.set_up(settings))
     }
 
     /// [`Self::start`] with every knob at its default.
@@ -35,60 +29,32 @@ impl Slubq {
         self.start(&const { Settings::new() })
     }
 
-    #[cold]
-    fn start_slow(&self, settings: &Settings) -> bool {
-        let mut round = 0;
-        loop {
-            match self.boot.compare_exchange(DOWN, STARTING, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => {
-                    let up = self.set_up(settings);
-                    self.boot.store(if up { UP } else { DOWN }, Ordering::Release);
-                    return up;
-                }
-                Err(UP) => return true,
-                Err(_) => relax(&mut round),
-            }
-        }
-    }
-
     fn set_up(&self, settings: &Settings) -> bool {
-        self.knobs.start(settings);
-        if let Some(text) = variable(c"KMEM_CONF").and_then(|text| text.to_str().ok()) {
-            self.knobs.configure(text);
-        }
-        self.apply_knobs();
-        let topology = match self.knobs.get(Knob::Nodes) as u32 {
-            0 => Topology::detect(),
-            nodes => Topology { nodes, fake: true, ..Topology::detect() },
-        };
-        let (cpus, most) = match self.knobs.get(Knob::Cpus) as u32 {
-            0 => (topology.cpus, topology.most),
-            cpus => (cpus, cpus),
-        };
-        let nodes = topology.nodes.clamp(1, 16);
+        let Some(topology) = bring_up(&self.knobs, settings, &self.pages, &self.percpu) else { return false };
+        self.take_effect();
+        let nodes = topology.nodes;
         self.nodes.store(nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
-        self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, cpus, nodes), Ordering::Relaxed);
-        let up = self.percpu.boot_with_room(self.pages.source(), cpus, most, self.knobs.get(Knob::PerCpu) == 1);
-        if up && self.percpu.mode() == Mode::Locked {
+        self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, topology.cpus, nodes), Ordering::Relaxed);
+        if self.percpu.mode() == Mode::Locked {
             // Threads share locked rows, and none is ever beyond them.
             self.more_rows();
         }
-        up
+        true
     }
 
     /// Gives the CPUs queues that this process was not allowed to run on at first. For a thread that has found itself on one of them.
     pub(crate) fn more_rows(&self) {
-        if self.percpu.has_room() {
-            self.percpu.extend(self.pages.source(), possible_cpus);
-        }
+        more_rows(&self.pages, &self.percpu);
     }
 
     /// Puts into effect what the knobs say that can change while running.
     pub fn apply_knobs(&self) {
-        let bytes = |knob: Knob, unit: u32| (self.knobs.get(knob) as usize) << unit;
-        let thp = Thp::of(self.knobs.get(Knob::Thp));
-        self.pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10), thp);
-        // A new interval begins now.
+        configure(&self.knobs, &self.pages);
+        self.take_effect();
+    }
+
+    /// A new interval begins now.
+    fn take_effect(&self) {
         self.due.store(0, Ordering::Relaxed);
         self.set_crowded();
     }
@@ -131,8 +97,7 @@ impl Slubq {
             }
             self.percpu.after_fork();
             if child {
-                // Nor does the thread exist that was starting, if one was: the next one starts anew.
-                let _was_starting = self.boot.compare_exchange(STARTING, DOWN, Ordering::Relaxed, Ordering::Relaxed);
+                self.boot.after_fork();
                 // The pass that another thread was in, if any, goes on in the parent alone.
                 self.decaying.store(0, Ordering::Relaxed);
             }

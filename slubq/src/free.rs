@@ -5,9 +5,9 @@ use crate::shard::{Partial, list, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
 use crate::slubq::{Place as Here, Slubq};
 use crate::stats::count;
-use kmem_base::fault::{Fault, die};
+use kmem_base::fault::die;
 use kmem_base::knobs::Knob;
-use kmem_base::pages::{Kind, Page};
+use kmem_base::pages::Page;
 use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
 use kmem_base::sync::Ordering;
 
@@ -101,8 +101,8 @@ impl Slubq {
 
     /// Moves the older half of the full main sheaf to the spare one: SLUB+Q's prune to half.
     fn free_half(&self, cache: &Cache, lease: &Lease, shape: Shape, spare: Word, object: *mut u8) -> bool {
-        let Some(mut to) = self.claim_word(lease, Place::spare(cache.slot()), spare) else { return false };
-        let Some(mut from) = self.claim(lease, Place::main(cache.slot())) else {
+        let Some(mut to) = self.percpu.claim_word(lease, Place::spare(cache.slot()), spare) else { return false };
+        let Some(mut from) = self.percpu.claim(lease, Place::main(cache.slot())) else {
             self.retire(cache, lease, to);
             return false;
         };
@@ -178,18 +178,11 @@ impl Slubq {
 
     /// The slab that `object` lies in; faults unless it is one of `cache`'s.
     fn slab_of<'a>(&self, cache: &'a Cache, object: *mut u8) -> Slab<'a> {
-        let Some(page) = self.pages.head_of(object.addr()) else {
-            die(Fault::Foreign, object.addr(), cache.name());
-        };
-        match page.kind() {
-            Kind::Slab if core::ptr::eq(page.owner().cast(), cache) => {}
-            Kind::Slab | Kind::Large => die(Fault::WrongCache, object.addr(), cache.name()),
-            Kind::Free if self.pages.is_used(object.addr()) => die(Fault::WrongCache, object.addr(), cache.name()),
-            Kind::Free => die(Fault::DoubleFree, object.addr(), cache.name()),
-            Kind::Tail | Kind::Meta => die(Fault::Foreign, object.addr(), cache.name()),
+        match self.pages.slab_of(core::ptr::from_ref(cache).cast(), object.addr()) {
+            // SAFETY: a slab of this cache, which an object that is not free yet keeps alive.
+            Ok(page) => unsafe { Slab::new(page, &cache.geometry) },
+            Err(fault) => die(fault, object.addr(), cache.name()),
         }
-        // SAFETY: a slab of this cache, which an object that is not free yet keeps alive.
-        unsafe { Slab::new(page, &cache.geometry) }
     }
 
     /// Lists a slab that is on no list and has free objects, which this thread must do; releases it if it is surplus.

@@ -6,6 +6,7 @@ use crate::slubq::Slubq;
 use core::fmt;
 use kmem_base::pages::PagesStats;
 use kmem_base::percpu::Mode;
+use kmem_base::slabinfo::{HEADER, Row};
 
 /// A row of slabinfo. Exact when nothing runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -90,25 +91,26 @@ impl Slubq {
     /// If `out` has one.
     #[doc(alias = "slabinfo")]
     pub fn write_slabinfo(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        out.write_str("slabinfo - version: 2.1\n")?;
-        out.write_str("# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>")?;
-        out.write_str(" : tunables <limit> <batchcount> <sharedfactor>")?;
-        out.write_str(" : slabdata <active_slabs> <num_slabs> <sharedavail>\n")?;
-        for cache in self.caches() {
-            self.write_row(cache, out)?;
-        }
-        Ok(())
+        out.write_str(HEADER)?;
+        self.caches().try_for_each(|cache| writeln!(out, "{}", self.row(cache)))
     }
 
-    fn write_row(&self, cache: &Cache, out: &mut impl fmt::Write) -> fmt::Result {
+    fn row<'a>(&self, cache: &'a Cache) -> Row<'a> {
         let (info, geometry) = (self.cache_info(cache), &cache.geometry);
-        let active = info.objects.saturating_sub(info.free + info.queued + info.shared);
-        write!(out, "{:<17} {:>6} {:>6} {:>6}", cache.name(), active, info.objects, geometry.size)?;
-        write!(out, " {:>4} {:>4} : tunables", geometry.objects, geometry.pages)?;
-        let sheaves = self.percpu.lease(cache.slot()).shape().map_or(0, |shape| cache.depot_sheaves(shape));
-        let (queue, batch) = (cache.tunable(Tunable::CpuQueueSize), cache.tunable(Tunable::BatchSize));
-        write!(out, " {queue:>4} {batch:>4} {sheaves:>4} : slabdata")?;
-        writeln!(out, " {:>6} {:>6} {:>6}", info.slabs, info.slabs, info.shared)
+        Row {
+            name: cache.name(),
+            active_objs: info.objects.saturating_sub(info.free + info.queued + info.shared),
+            num_objs: info.objects,
+            objsize: geometry.size as usize,
+            objperslab: geometry.objects as usize,
+            pagesperslab: geometry.pages as usize,
+            limit: cache.tunable(Tunable::CpuQueueSize) as usize,
+            batchcount: cache.tunable(Tunable::BatchSize) as usize,
+            sharedfactor: self.percpu.lease(cache.slot()).shape().map_or(0, |shape| cache.depot_sheaves(shape) as usize),
+            active_slabs: info.slabs,
+            num_slabs: info.slabs,
+            sharedavail: info.shared,
+        }
     }
 
     /// How per-CPU queues are kept.

@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::registry::{Registry, Retired};
+use kmem_base::boot::Boot;
 use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knobs;
@@ -21,7 +22,7 @@ use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, L
 #[derive(Debug)]
 #[repr(C)]
 pub struct Slubq {
-    pub(crate) boot: AtomicU32,
+    pub(crate) boot: Boot,
     pub(crate) shards: AtomicU32,
     pub(crate) nodes: AtomicU32,
     /// When something is due for decay, in milliseconds of the coarse clock.
@@ -84,7 +85,7 @@ impl Slubq {
                 knobs: Knobs::new(),
                 registry: Lock::new(Registry::new()),
                 retired: filled![AtomicU16::new(0); MAX_SLOTS],
-                boot: AtomicU32::new(0),
+                boot: Boot::new(),
                 shards: AtomicU32::new(0),
                 nodes: AtomicU32::new(0),
                 due: AtomicU64::new(0),

@@ -9,6 +9,7 @@ mod list;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod marks;
+mod owner;
 mod page;
 mod runs;
 mod supply;

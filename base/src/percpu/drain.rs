@@ -26,7 +26,7 @@ pub enum Idle {
 }
 
 /// Rows whose main words are taken with one barrier.
-const ROWS_AT_ONCE: usize = 64;
+pub(super) const ROWS_AT_ONCE: usize = 64;
 
 impl PerCpu {
     /// Takes the sheaves of `slot` out of every row that `which` selects and hands them to `sink`. False if running sequences cannot be
@@ -50,8 +50,7 @@ impl PerCpu {
             return false;
         }
         let control = &self.table.controls[slot.index()];
-        let packed = control.shape.load(Ordering::Relaxed);
-        let shape = Shape { order: packed >> 16, cap: packed & 0xFFFF };
+        let shape = control.shape();
         // Release: whoever sees the new epoch sees nothing older.
         control.epoch.fetch_add(1, Ordering::Release);
         // Where there are no queues there is nothing to interrupt: whoever could install a sheaf holds a lease of an older epoch, and the
@@ -74,7 +73,7 @@ impl PerCpu {
         f()
     }
 
-    fn interrupt(&self) -> bool {
+    pub(super) fn interrupt(&self) -> bool {
         self.table.is_locked() || rseq::barrier()
     }
 
@@ -83,7 +82,7 @@ impl PerCpu {
         while first < self.cpus() {
             let rows = first..self.cpus().min(first + ROWS_AT_ONCE as u32);
             let mut mains = [Word::NONE; ROWS_AT_ONCE];
-            self.take_mains(slot, rows.clone(), which, &mut mains);
+            self.take_mains(slot, rows.clone(), &|row| which == Idle::Any || self.is_untouched(row, slot), &mut mains);
             for (row, main) in rows.clone().zip(mains) {
                 // Where the main sheaf was left alone, so is the rest of the row.
                 if which == Idle::Untouched && main.is_none() && !self.is_untouched(row, slot) {
@@ -105,10 +104,16 @@ impl PerCpu {
     }
 
     /// Step 3 for main words.
-    fn take_mains(&self, slot: Slot, rows: core::ops::Range<u32>, which: Idle, mains: &mut [Word; ROWS_AT_ONCE]) {
+    pub(super) fn take_mains(
+        &self,
+        slot: Slot,
+        rows: core::ops::Range<u32>,
+        wanted: &impl Fn(u32) -> bool,
+        mains: &mut [Word; ROWS_AT_ONCE],
+    ) {
         let mut selected = [false; ROWS_AT_ONCE];
         for (row, selected) in rows.clone().zip(&mut selected) {
-            *selected = which == Idle::Any || self.is_untouched(row, slot);
+            *selected = wanted(row);
         }
         loop {
             let mut taken = false;
@@ -152,7 +157,7 @@ impl PerCpu {
     }
 
     /// True if the slot has something in that row and its main word has not changed since [`Self::mark`].
-    fn is_untouched(&self, row: u32, slot: Slot) -> bool {
+    pub(super) fn is_untouched(&self, row: u32, slot: Slot) -> bool {
         let read = |place: Place| self.table.word(row, place.offset()).load(Ordering::Relaxed);
         let main = read(Place::main(slot));
         let holds = !Word(main | read(Place::spare(slot))).is_none() || read(Place::stash(slot)) != 0;

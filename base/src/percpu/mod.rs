@@ -16,6 +16,8 @@ mod faked;
 mod locked;
 #[cfg(all(test, loom))]
 mod loom_models;
+mod own;
+mod prune;
 mod rseq;
 mod table;
 mod word;

@@ -10,6 +10,7 @@
 //! Main and spare lie side by side, so that one store of sixteen bytes can exchange them. What a program without caches of its own
 //! touches of a row is on one OS page.
 
+use super::word::Shape;
 use crate::classes::{CLASSES, Class};
 use crate::config::{CPU_ROW, CPU_ROW_SHIFT, MAX_CPUS, MAX_SLOTS, SHEAF_MAX_ORDER};
 use crate::source::{PageSource, os_page};
@@ -128,6 +129,12 @@ impl Control {
         const fn new() -> Self {
             Self { mask: AtomicU64::new(0), epoch: AtomicU32::new(0), shape: AtomicU32::new(0) }
         }
+    }
+
+    /// Its shape, for who holds the drain lock.
+    pub(super) fn shape(&self) -> Shape {
+        let packed = self.shape.load(Ordering::Relaxed);
+        Shape { order: packed >> 16, cap: packed & 0xFFFF }
     }
 }
 

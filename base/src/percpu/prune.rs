@@ -1,0 +1,65 @@
+//! Taking some objects out of other CPUs' main sheaves and leaving the rest where it was: SLAB's reaper takes a fifth of an idle array.
+
+use super::drain::ROWS_AT_ONCE;
+use super::table::{Place, Slot};
+use super::word::{Shape, Sheaf, Word};
+use super::{PerCpu, Row};
+use crate::sync::Ordering;
+
+impl PerCpu {
+    /// Hands the main sheaf of `slot` in each of `rows` to `prune`, and puts it back. Rows that have changed since [`Self::mark`] are left
+    /// alone. False if running sequences cannot be interrupted, or the slot is not `still` what the caller thinks it is: then nothing
+    /// has happened.
+    ///
+    /// The protocol is that of a drain. While the epoch is odd nobody installs a sheaf, and once the mains are taken for good no push or
+    /// pop is under way on them: so a plain store puts a word back, and pushes and pops go on from it at once.
+    pub fn prune(
+        &self,
+        slot: Slot,
+        rows: impl Fn(u32) -> bool,
+        still: impl FnOnce() -> bool,
+        mut prune: impl FnMut(&mut Sheaf),
+    ) -> bool {
+        let _one_at_a_time = self.drain.lock();
+        if !still() {
+            return false;
+        }
+        let control = &self.table.controls[slot.index()];
+        let shape = control.shape();
+        // Release: whoever sees the new epoch sees nothing older.
+        control.epoch.fetch_add(1, Ordering::Release);
+        let interrupted = shape.cap > 0 && self.interrupt();
+        if interrupted {
+            self.prune_rows(slot, shape, &rows, &mut prune);
+        }
+        // Release pairs with the Acquire in `lease`.
+        control.epoch.fetch_add(1, Ordering::Release);
+        interrupted
+    }
+
+    fn prune_rows(&self, slot: Slot, shape: Shape, wanted: &impl Fn(u32) -> bool, prune: &mut impl FnMut(&mut Sheaf)) {
+        let mut first = 0;
+        while first < self.cpus() {
+            let rows = first..self.cpus().min(first + ROWS_AT_ONCE as u32);
+            let mut mains = [Word::NONE; ROWS_AT_ONCE];
+            self.take_mains(slot, rows.clone(), &|row| wanted(row) && self.is_untouched(row, slot), &mut mains);
+            for (row, main) in rows.clone().zip(mains) {
+                // SAFETY: taken out by the protocol, so ours, and of the slot's shape.
+                if let Some(mut sheaf) = unsafe { Sheaf::from_word(main, self.base(), shape) } {
+                    prune(&mut sheaf);
+                    self.put_back(row, slot, sheaf.into_word(self.base()));
+                }
+            }
+            first = rows.end;
+        }
+    }
+
+    fn put_back(&self, row: u32, slot: Slot, main: Word) {
+        let _row = self.table.is_locked().then(|| Row::wait(&self.table, row));
+        let word = self.table.word(row, Place::main(slot).offset());
+        // Where rows are locked, a push may have begun nothing: an odd epoch keeps everybody from installing there, too.
+        debug_assert_eq!(word.load(Ordering::Relaxed), 0);
+        // Release: the sheaf's contents before its word. Pairs with the load of a push or pop on that CPU, which depends on it.
+        word.store(main.0, Ordering::Release);
+    }
+}
