@@ -90,6 +90,8 @@ knobs! {
     StashKb "stash_kb" = 2048, Accepts::Number(0, 1 << 20), Boot;
     /// KiB of objects that a node's depot holds per cache.
     DepotKb "depot_kb" = 64, Accepts::Number(0, 1 << 20), Boot;
+    /// What stands before the slabs of kmem-slab: Linux's array caches, or Bonwick's magazines.
+    Front "front" = 0, Accepts::Word(&["arrays", "magazines"]), Boot;
     /// Hard limit on memory in use in MiB: beyond it allocation returns null. 0: none.
     LimitMb "limit_mb" = 0, Accepts::Number(0, 1 << 30), Any;
 }

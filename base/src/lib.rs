@@ -3,6 +3,7 @@
 
 pub mod bitmap;
 pub mod boot;
+pub mod cacheline;
 pub mod classes;
 pub mod clock;
 pub mod config;
@@ -12,9 +13,11 @@ pub mod environment;
 pub mod fault;
 pub mod knobs;
 pub mod meta;
+pub mod name;
 pub mod pages;
 pub mod percpu;
 pub mod slabinfo;
+pub mod slots;
 pub mod source;
 pub mod sync;
 pub mod topology;

@@ -6,7 +6,6 @@
 
 use crate::slubq::Slubq;
 use kmem_base::boot::{bring_up, configure, more_rows};
-use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::Mode;
 use kmem_base::sync::Ordering;
@@ -112,8 +111,6 @@ fn shards(wish: u32, cpus: u32, nodes: u32) -> u32 {
     let most = (64 / nodes).max(1);
     nodes * (1 << per_node.clamp(1, most).ilog2())
 }
-
-const _: () = assert!(MAX_SLOTS <= u16::MAX as usize);
 
 #[cfg(test)]
 mod tests {

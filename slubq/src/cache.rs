@@ -6,6 +6,7 @@ use crate::shard::Shard;
 use crate::slubq::Place;
 use crate::stats::Counters;
 use kmem_base::classes::{CLASSES, Class};
+use kmem_base::name::Name;
 use kmem_base::percpu::{Shape, Slot};
 use kmem_base::sync::{AtomicU32, Ordering, const_fn, filled};
 
@@ -210,7 +211,7 @@ pub(crate) enum Life {
 /// See the module. Lives in metadata, which is never freed.
 #[derive(Debug)]
 pub struct Cache {
-    pub(crate) name: [u8; 32],
+    pub(crate) name: Name,
     pub(crate) geometry: Geometry,
     pub(crate) slot: Slot,
     pub(crate) align: u32,
@@ -238,8 +239,7 @@ impl Cache {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        let len = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
-        core::str::from_utf8(&self.name[..len]).unwrap_or("?")
+        self.name.as_str()
     }
 
     /// Bytes that its creator asked for.

@@ -7,49 +7,11 @@ use crate::shard::Shard;
 use crate::slubq::Slubq;
 use core::ptr::NonNull;
 use kmem_base::classes::{CLASSES, Class};
-use kmem_base::config::{MAX_SLOTS, PAGE_SIZE};
+use kmem_base::config::PAGE_SIZE;
 use kmem_base::knobs::Knob;
+use kmem_base::name::Name;
 use kmem_base::percpu::{Idle, Slot};
-use kmem_base::sync::{AtomicU16, AtomicU32, Ordering, relax};
-
-/// Which slots are taken.
-#[derive(Debug)]
-pub(crate) struct Registry {
-    /// Slots that have been used, besides those of the general caches.
-    used: usize,
-    /// First of the destroyed caches' slots in [`Retired`], and their number.
-    first: usize,
-    count: usize,
-}
-
-/// Destroyed caches' slots, oldest first: used again only when no other is left, so that a late use is noticed. Guarded by the registry's
-/// lock, and apart from it: most programs destroy no cache.
-pub(crate) type Retired = [AtomicU16; MAX_SLOTS];
-
-impl Registry {
-    pub(crate) const fn new() -> Self {
-        Self { used: 0, first: 0, count: 0 }
-    }
-
-    fn take(&mut self, retired: &Retired) -> Option<usize> {
-        if CLASSES + self.used < MAX_SLOTS {
-            self.used += 1;
-            return Some(CLASSES + self.used - 1);
-        }
-        if self.count == 0 {
-            return None;
-        }
-        let slot = retired[self.first].load(Ordering::Relaxed) as usize;
-        self.first = (self.first + 1) % MAX_SLOTS;
-        self.count -= 1;
-        Some(slot)
-    }
-
-    fn retire(&mut self, retired: &Retired, slot: usize) {
-        retired[(self.first + self.count) % MAX_SLOTS].store(slot as u16, Ordering::Relaxed);
-        self.count += 1;
-    }
-}
+use kmem_base::sync::{AtomicU32, Ordering, relax};
 
 /// Why a cache could not be created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,7 +104,7 @@ impl Slubq {
         }
         let mut registry = self.registry.lock();
         let slot = registry.take(&self.retired).ok_or(CreateError::TooMany)?;
-        self.build(spec, stride, slot).ok_or_else(|| {
+        self.build(Name::new(spec.name), spec, stride, slot).ok_or_else(|| {
             registry.retire(&self.retired, slot);
             CreateError::NoMemory
         })
@@ -180,18 +142,17 @@ impl Slubq {
         if let Some(cache) = self.cache(class.index()) {
             return Some(cache);
         }
-        let mut name = [0; 16];
-        let spec = Spec::new(general_name(&mut name, class.size()), class.size(), 8);
-        self.build(&spec, class.size(), class.index())
+        let name = Name::general(class.size());
+        self.build(name, &Spec::new(name.as_str(), class.size(), 8), class.size(), class.index())
     }
 
     /// Makes the cache and publishes it; under the registry lock.
-    fn build(&self, spec: &Spec<'_>, stride: usize, slot: usize) -> Option<&'static Cache> {
+    fn build(&self, name: Name, spec: &Spec<'_>, stride: usize, slot: usize) -> Option<&'static Cache> {
         let place = self.meta.alloc(&self.pages, size_of::<Cache>(), align_of::<Cache>())?.cast::<Cache>();
         let shards = self.made(self.shards.load(Ordering::Relaxed) as usize, Shard::new)?;
         let depots = self.made(self.topology().nodes as usize, Depot::new)?;
         let cache = Cache {
-            name: name_bytes(spec.name),
+            name,
             geometry: Geometry::new(stride),
             slot: Slot::new(slot),
             align: spec.align as u32,
@@ -337,27 +298,6 @@ impl Slubq {
             },
         )
     }
-}
-
-fn name_bytes(name: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    // The last byte stays 0.
-    let len = (0..bytes.len()).rev().find(|len| *len <= name.len() && name.is_char_boundary(*len)).unwrap_or(0);
-    bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-    bytes
-}
-
-/// `kmalloc-<size>`, as the kernel names them.
-fn general_name(buffer: &mut [u8; 16], size: usize) -> &str {
-    let prefix = b"kmalloc-";
-    buffer[..prefix.len()].copy_from_slice(prefix);
-    let digits = size.checked_ilog10().unwrap_or(0) as usize + 1;
-    let mut rest = size;
-    for place in buffer[prefix.len()..prefix.len() + digits].iter_mut().rev() {
-        *place = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    core::str::from_utf8(&buffer[..prefix.len() + digits]).unwrap_or("kmalloc")
 }
 
 const _: () = assert!(align_of::<Cache>() <= PAGE_SIZE && align_of::<Shard>() == 128 && align_of::<Depot>() == 128);

@@ -1,7 +1,6 @@
 //! The allocator as a whole: what its parts share.
 
 use crate::cache::Cache;
-use crate::registry::{Registry, Retired};
 use kmem_base::boot::Boot;
 use kmem_base::classes::{CLASSES, Class};
 use kmem_base::config::MAX_SLOTS;
@@ -9,6 +8,7 @@ use kmem_base::knobs::Knobs;
 use kmem_base::meta::Meta;
 use kmem_base::pages::Pages;
 use kmem_base::percpu::{Blocks, PerCpu, Slot};
+use kmem_base::slots::{Retired, Slots};
 use kmem_base::source::PageSource;
 use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
 
@@ -51,7 +51,7 @@ pub struct Slubq {
     pub(crate) meta: Meta,
     pub(crate) blocks: Blocks,
     pub(crate) knobs: Knobs,
-    pub(crate) registry: Lock<Registry, { Rank::Registry.of() }>,
+    pub(crate) registry: Lock<Slots, { Rank::Registry.of() }>,
     pub(crate) pages: Pages,
     pub(crate) retired: Retired,
 }
@@ -83,7 +83,7 @@ impl Slubq {
                 meta: Meta::new(),
                 blocks: Blocks::new(),
                 knobs: Knobs::new(),
-                registry: Lock::new(Registry::new()),
+                registry: Lock::new(Slots::new()),
                 retired: filled![AtomicU16::new(0); MAX_SLOTS],
                 boot: Boot::new(),
                 shards: AtomicU32::new(0),

@@ -41,6 +41,14 @@ impl PageList {
         unsafe { self.head.as_ref() }
     }
 
+    /// The last page.
+    #[inline]
+    #[must_use]
+    pub fn last(&self) -> Option<&'static Page> {
+        // SAFETY: as in `first`.
+        unsafe { self.tail.as_ref() }
+    }
+
     /// The page after `page`.
     ///
     /// # Safety
