@@ -19,5 +19,6 @@ pub mod percpu;
 pub mod slabinfo;
 pub mod slots;
 pub mod source;
+pub mod stats;
 pub mod sync;
 pub mod topology;

@@ -13,10 +13,12 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 static HEAP: kmem::Kmem = kmem::Kmem::new();
+static SLAB: kmem::Kmem<kmem::Slab> = kmem::Kmem::over();
 
 kmem_bench_core::switch! {
     Glibc = c"glibc" => System;
     Kmem = c"kmem" => HEAP;
+    Slab = c"slab" => SLAB;
     #[cfg(feature = "mimalloc")]
     Mimalloc = c"mimalloc" => mimalloc::MiMalloc;
     #[cfg(feature = "jemalloc")]

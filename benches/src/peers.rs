@@ -2,13 +2,15 @@
 
 #[cfg(any(feature = "mimalloc", feature = "jemalloc", feature = "snmalloc", feature = "rpmalloc", feature = "tcmalloc"))]
 use kmem_bench_core::Contestant;
-use kmem_bench_core::{GLIBC, KMEM, KMEM_LOCKED, Program};
+use kmem_bench_core::{GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_SLAB, Program};
 
 /// What takes part. Further back ends of kmem get their lines here.
 pub(crate) static PROGRAM: Program = Program {
     contestants: &[
         KMEM,
         KMEM_LOCKED,
+        KMEM_SLAB,
+        KMEM_MAGAZINES,
         GLIBC,
         #[cfg(feature = "mimalloc")]
         Contestant {

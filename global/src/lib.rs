@@ -8,6 +8,7 @@ mod cache;
 mod control;
 mod fork;
 mod kmem;
+mod slab;
 
 pub use backend::{Backend, Slubq};
 pub use cache::{AllocError, Cache, Constructed, Object, Plain};
@@ -19,3 +20,4 @@ pub use kmem_base::sync::count;
 /// The allocator underneath, for what the safe face leaves out: bulk operations, reservations, tunables, instances of one's own.
 pub use kmem_slubq as slubq;
 pub use kmem_slubq::{CreateError, Flags, Level};
+pub use slab::Slab;

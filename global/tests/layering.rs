@@ -74,7 +74,7 @@ fn every_package_has_its_place() {
     for name in &names {
         assert!(layer(name).is_some() || TOOLS.contains(name), "{name} is new: give it a layer here");
     }
-    for name in ["kmem-base", "kmem-slubq", "kmem", "kmem-testkit"] {
+    for name in ["kmem-base", "kmem-slab", "kmem-slubq", "kmem", "kmem-testkit"] {
         assert!(names.contains(&name), "no {name} among {names:?}");
     }
 }

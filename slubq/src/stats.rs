@@ -1,35 +1,12 @@
-//! Counters per cache. Only slow paths count: the fast paths leave no trace, which is what makes them fast.
+//! What is counted per cache.
 
-use kmem_base::sync::{AtomicU64, Ordering, const_fn};
-
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
-        /// What happened in a cache, by the names that SLUB's statistics have where there is one.
-        #[derive(Debug)]
-        #[repr(align(64))]
-        pub struct Counters { $($(#[doc = $doc])+ pub $name: AtomicU64,)+ }
-
-        impl Counters {
-            const_fn! {
-                pub(crate) const fn new() -> Self {
-                    Self { $($name: AtomicU64::new(0),)+ }
-                }
-            }
-
-            /// Adds what `other` counted.
-            pub(crate) fn include(&self, other: &Self) {
-                $(add(&self.$name, other.$name.load(Ordering::Relaxed));)+
-            }
-
-            /// Calls `each` with every counter's name and value.
-            pub fn for_each(&self, mut each: impl FnMut(&'static str, u64)) {
-                $(each(stringify!($name), self.$name.load(Ordering::Relaxed));)+
-            }
-        }
-    };
-}
+use kmem_base::stats::counters;
+pub(crate) use kmem_base::stats::{add, count};
 
 counters! {
+    /// What happened in a cache, by the names that SLUB's statistics have where there is one.
+    Counters;
+
     /// Allocations that found the main sheaf empty.
     alloc_slowpath;
     /// ... and were served by the spare sheaf,
@@ -60,16 +37,4 @@ counters! {
     punched;
     /// Allocations refused.
     failed;
-}
-
-/// Adds one. Not atomic as a whole: a count lost to a race is worth less than the bus traffic of counting it.
-#[inline]
-pub(crate) fn count(counter: &AtomicU64) {
-    add(counter, 1);
-}
-
-/// Adds `n`, in the same way.
-#[inline]
-pub(crate) fn add(counter: &AtomicU64, n: u64) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

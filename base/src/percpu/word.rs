@@ -308,6 +308,17 @@ impl Sheaf {
         other.len += count;
     }
 
+    /// Forgets the `count` objects added first, which are elsewhere now.
+    pub fn forget_oldest(&mut self, count: u32) {
+        let count = count.min(self.len);
+        self.len -= count;
+        // SAFETY: what stays slides down within the block.
+        unsafe {
+            let objects = self.objects_ptr();
+            objects.copy_from(objects.add(count as usize), self.len as usize);
+        }
+    }
+
     /// Forgets the objects, which are elsewhere now.
     pub fn clear(&mut self) {
         self.len = 0;
@@ -390,6 +401,10 @@ mod tests {
         assert_eq!(addresses(&b), [7, 8, 9, 10, 1, 2].into_iter().fold(0, |sum, n| sum * 11 + n));
         a.move_newest(&mut b, 1000);
         assert_eq!((a.len(), b.len()), (0, 10));
+        b.forget_oldest(7);
+        assert_eq!(addresses(&b), [4, 5, 6].into_iter().fold(0, |sum, n| sum * 11 + n));
+        b.forget_oldest(7);
+        assert!(b.is_empty());
     }
 
     #[test]

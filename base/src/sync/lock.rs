@@ -94,6 +94,16 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         tally::released(RANK, held);
     }
 
+    /// What the lock guards, for who has taken it by [`Self::acquire`].
+    ///
+    /// # Safety
+    /// This thread has called `acquire`, and nothing else refers to the value.
+    #[must_use]
+    pub unsafe fn held(&self) -> &T {
+        // SAFETY: the caller's.
+        self.value.with(|value| unsafe { &*value })
+    }
+
     #[inline]
     #[cfg_attr(feature = "count", track_caller)]
     fn grab(&self, holder: usize) -> bool {

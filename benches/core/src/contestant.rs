@@ -39,6 +39,12 @@ pub const KMEM: Contestant = Contestant { name: "kmem", allocator: c"kmem", env:
 pub const KMEM_LOCKED: Contestant =
     Contestant { name: "kmem-locked", env: &[("KMEM_CONF", "percpu:locked")], by_default: false, ..KMEM };
 
+/// kmem over object caches after Bonwick and Linux: only if asked for.
+pub const KMEM_SLAB: Contestant = Contestant { name: "kmem-slab", allocator: c"slab", by_default: false, ..KMEM };
+
+/// The same behind magazines instead of array caches.
+pub const KMEM_MAGAZINES: Contestant = Contestant { name: "kmem-magazines", env: &[("KMEM_CONF", "front:magazines")], ..KMEM_SLAB };
+
 /// The C library's malloc, which is Rust's default.
 pub const GLIBC: Contestant = Contestant { name: "glibc", allocator: c"glibc", env: &[], by_default: true, version: glibc_version };
 

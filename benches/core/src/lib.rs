@@ -34,7 +34,7 @@ mod versus;
 
 use std::process::ExitCode;
 
-pub use contestant::{Contestant, GLIBC, KMEM, KMEM_LOCKED, Program, Setting};
+pub use contestant::{Contestant, GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_SLAB, Program, Setting};
 
 /// The one error type: it is only ever shown.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;

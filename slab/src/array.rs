@@ -1,0 +1,139 @@
+//! Linux's front end: an array per CPU, and one that a node's CPUs share. Theory 3.2.
+//!
+//! An array is the CPU's main sheaf. Whoever finds it empty or full takes it out, moves half of it, and puts it back.
+
+use crate::cache::RawCache;
+use crate::config::UNTOUCHED_BATCH;
+use crate::slab::{Here, Slab};
+use crate::stats::count;
+use core::ptr::null_mut;
+use kmem_base::percpu::{Lease, Place, Shape, Sheaf};
+
+/// An empty sheaf that goes back among the empty ones if a constructor unwinds, or there is nothing to put into it.
+pub(crate) struct Held<'a> {
+    slab: &'a Slab,
+    sheaf: Option<Sheaf>,
+}
+
+impl<'a> Held<'a> {
+    pub(crate) fn new(slab: &'a Slab, sheaf: Sheaf) -> Self {
+        Self { slab, sheaf: Some(sheaf) }
+    }
+
+    /// The sheaf, filled by `fill`, which returns how many objects it put there; `None` if that is none.
+    pub(crate) fn filled(mut self, fill: impl FnOnce(&mut Sheaf) -> u32) -> Option<Sheaf> {
+        if fill(self.sheaf.as_mut()?) == 0 { None } else { self.sheaf.take() }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(sheaf) = self.sheaf.take() {
+            self.slab.blocks.put(&self.slab.percpu, sheaf);
+        }
+    }
+}
+
+impl Slab {
+    /// An object out of a refilled array; null if there is none.
+    #[doc(alias = "cache_alloc_refill")]
+    pub(crate) fn alloc_array(&self, cache: &RawCache, lease: &Lease, shape: Shape, here: Here, row: u32) -> *mut u8 {
+        let sheaf = match self.percpu.claim(lease, Place::main(cache.slot())) {
+            Some(sheaf) if !sheaf.is_empty() => Some(sheaf),
+            Some(sheaf) => self.refilled(cache, here, row, sheaf),
+            None => self.empty_sheaf(shape).and_then(|sheaf| self.refilled(cache, here, row, sheaf)),
+        };
+        let Some(mut sheaf) = sheaf else { return null_mut() };
+        let object = sheaf.pop().unwrap_or(null_mut());
+        self.install_array(cache, lease, sheaf);
+        object
+    }
+
+    /// An empty sheaf; `None` if there is no memory for one.
+    pub(crate) fn empty_sheaf(&self, shape: Shape) -> Option<Sheaf> {
+        self.blocks.get(&self.percpu, &self.meta, &self.pages, shape)
+    }
+
+    /// Puts an array in place. Whatever was installed meanwhile goes back to the slabs; so does this one, if it cannot be installed.
+    fn install_array(&self, cache: &RawCache, lease: &Lease, sheaf: Sheaf) {
+        match self.percpu.install(lease, Place::main(cache.slot()), sheaf) {
+            Ok(None) => {}
+            Ok(Some(left)) | Err(left) => self.dissolve(cache, left),
+        }
+    }
+
+    /// `sheaf`, which is empty, with a batch: from the shared array if that has anything, else from the slabs.
+    fn refilled(&self, cache: &RawCache, here: Here, row: u32, sheaf: Sheaf) -> Option<Sheaf> {
+        let batch = cache.tuning().batch;
+        let batch = if cache.touch(row) { batch } else { batch.min(UNTOUCHED_BATCH) };
+        Held::new(self, sheaf).filled(|sheaf| {
+            let node = &cache.nodes[here.node];
+            let colour = {
+                let mut lists = node.lock();
+                if let Some(shared) = lists.shared.as_mut().filter(|shared| !shared.is_empty()) {
+                    shared.move_newest(sheaf, batch);
+                    lists.shared_touched = true;
+                    count(&node.counters.shared_hit);
+                    return sheaf.len();
+                }
+                // Under the lock, as it changes only then.
+                let geometry = cache.geometry();
+                match sheaf.fill(batch, |out| lists.take(geometry, out)) {
+                    0 => lists.next_colour(geometry),
+                    taken => return taken,
+                }
+            };
+            sheaf.fill(batch, |out| match self.grow(cache, here, colour, out) {
+                0 => self.grab(cache, here, out),
+                taken => taken,
+            })
+        })
+    }
+
+    /// Makes room in the CPU's array and puts `object` there. False if there is no array to be had.
+    #[doc(alias = "cache_flusharray")]
+    pub(crate) fn free_array(&self, cache: &RawCache, lease: &Lease, shape: Shape, here: Here, object: *mut u8) -> bool {
+        let sheaf = self.percpu.claim(lease, Place::main(cache.slot()));
+        let Some(mut sheaf) = sheaf.or_else(|| self.empty_sheaf(shape)) else { return false };
+        if sheaf.is_full() {
+            self.flush_batch(cache, here, &mut sheaf);
+        }
+        let kept = sheaf.push(object);
+        self.install_array(cache, lease, sheaf);
+        kept
+    }
+
+    /// Moves the oldest batch of a full array to the shared one, as far as there is room; to the slabs if there is none.
+    fn flush_batch(&self, cache: &RawCache, here: Here, sheaf: &mut Sheaf) {
+        let tuning = cache.tuning();
+        let batch = tuning.batch.min(sheaf.len());
+        if tuning.shared_objects() > 0 && self.share(cache, here, tuning.shared_objects(), sheaf, batch) {
+            return;
+        }
+        self.flush(cache, &sheaf.objects()[..batch as usize]);
+        sheaf.forget_oldest(batch);
+    }
+
+    /// Moves up to `batch` objects to the shared array, which holds `most`. False if it has no room.
+    fn share(&self, cache: &RawCache, here: Here, most: u32, sheaf: &mut Sheaf, batch: u32) -> bool {
+        let node = &cache.nodes[here.node];
+        let mut lists = node.lock();
+        if lists.shared.is_none() {
+            drop(lists);
+            let Some(fresh) = self.empty_sheaf(Shape::holding(most)) else { return false };
+            lists = node.lock();
+            if lists.shared.is_some() {
+                drop(lists);
+                self.blocks.put(&self.percpu, fresh);
+                lists = node.lock();
+            } else {
+                lists.shared = Some(fresh);
+            }
+        }
+        lists.shared_touched = true;
+        let Some(shared) = lists.shared.as_mut().filter(|shared| shared.room() > 0) else { return false };
+        sheaf.move_oldest(shared, batch);
+        count(&node.counters.shared_put);
+        true
+    }
+}

@@ -1,0 +1,193 @@
+//! The depot: full and empty magazines that a node's CPUs share. Theory 3.3.
+
+use crate::stats::count;
+use kmem_base::percpu::{Lease, PerCpu, Shape, Sheaf, Slot};
+use kmem_base::sync::{AtomicU32, AtomicU64, Guard, Lock, Ordering, Rank};
+
+/// A stack of magazines, chained through their blocks' first eight bytes, which never hold an object.
+#[derive(Debug)]
+struct Stack {
+    head: *mut u8,
+    len: u32,
+    /// Least length since the last pass of the reaper: the magazines that nobody needed.
+    low: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Magazines {
+    full: Stack,
+    empty: Stack,
+}
+
+// SAFETY: blocks that belong to the depot, reached under its lock alone.
+unsafe impl Send for Magazines {}
+
+/// Magazines of one cache, on one node.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Depot {
+    magazines: Lock<Magazines, { Rank::Depot.of() }>,
+    /// Times that the lock was held by somebody else.
+    pub(crate) contended: AtomicU32,
+}
+
+impl Depot {
+    pub(crate) fn new() -> Self {
+        let magazines = Magazines { full: Stack::EMPTY, empty: Stack::EMPTY };
+        Self { magazines: Lock::new(magazines), contended: AtomicU32::new(0) }
+    }
+
+    /// The lock, taken; counted in `locks`, and as contended if somebody else held it: that is what makes magazines grow.
+    fn lock(&self, locks: &AtomicU64) -> Guard<'_, Magazines, { Rank::Depot.of() }> {
+        count(locks);
+        self.magazines.try_lock().unwrap_or_else(|| {
+            self.contended.fetch_add(1, Ordering::Relaxed);
+            self.magazines.lock()
+        })
+    }
+
+    /// Takes a full magazine.
+    pub(crate) fn take_full(&self, percpu: &PerCpu, slot: Slot, lease: &Lease, locks: &AtomicU64) -> Option<Sheaf> {
+        let mut magazines = self.lock(locks);
+        // Under the lock, since a drain empties the depot under it before it changes the magazines' size.
+        if percpu.lease(slot) != *lease {
+            return None;
+        }
+        magazines.full.pop().map(|block| {
+            // SAFETY: a block of the full stack holds a full magazine of the slot's shape, and is ours now.
+            unsafe { Sheaf::from_full(block, lease.shape().unwrap_or(Shape::holding(1))) }
+        })
+    }
+
+    /// Keeps a full magazine unless there are `most`, or a drain has begun.
+    ///
+    /// # Errors
+    /// The magazine, if it was not kept.
+    pub(crate) fn put_full(
+        &self,
+        percpu: &PerCpu,
+        slot: Slot,
+        lease: &Lease,
+        full: Sheaf,
+        most: u32,
+        locks: &AtomicU64,
+    ) -> Result<(), Sheaf> {
+        debug_assert!(full.is_full());
+        let mut magazines = self.lock(locks);
+        if magazines.full.len >= most || percpu.lease(slot) != *lease {
+            return Err(full);
+        }
+        magazines.full.push(full);
+        Ok(())
+    }
+
+    /// Takes an empty magazine.
+    pub(crate) fn take_empty(&self, percpu: &PerCpu, slot: Slot, lease: &Lease, locks: &AtomicU64) -> Option<Sheaf> {
+        let mut magazines = self.lock(locks);
+        if percpu.lease(slot) != *lease {
+            return None;
+        }
+        let block = magazines.empty.pop()?;
+        // SAFETY: a block of the empty stack is a dead one of the slot's shape, and ours now.
+        lease.shape().map(|shape| unsafe { Sheaf::new(block, shape) })
+    }
+
+    /// Keeps an empty magazine unless there are `most`, or a drain has begun.
+    ///
+    /// # Errors
+    /// The magazine, if it was not kept.
+    pub(crate) fn put_empty(
+        &self,
+        percpu: &PerCpu,
+        slot: Slot,
+        lease: &Lease,
+        empty: Sheaf,
+        most: u32,
+        locks: &AtomicU64,
+    ) -> Result<(), Sheaf> {
+        let mut magazines = self.lock(locks);
+        if magazines.empty.len >= most || percpu.lease(slot) != *lease {
+            return Err(empty);
+        }
+        magazines.empty.push(empty);
+        Ok(())
+    }
+
+    /// Takes a magazine, full or empty, that nobody has needed since the last pass of the reaper; begins a new interval if there is none
+    /// left.
+    pub(crate) fn take_idle(&self, percpu: &PerCpu, slot: Slot) -> Option<Sheaf> {
+        let mut magazines = self.magazines.lock();
+        let shape = percpu.lease(slot).shape()?;
+        if let Some(block) = magazines.full.pop_idle() {
+            // SAFETY: as in `take_full`.
+            return Some(unsafe { Sheaf::from_full(block, shape) });
+        }
+        // SAFETY: as in `take_empty`.
+        magazines.empty.pop_idle().map(|block| unsafe { Sheaf::new(block, shape) })
+    }
+
+    /// Takes any magazine, during a drain, which knows their shape.
+    pub(crate) fn take_any(&self, shape: Shape) -> Option<Sheaf> {
+        let mut magazines = self.magazines.lock();
+        if let Some(block) = magazines.full.pop() {
+            // SAFETY: as in `take_full`.
+            return Some(unsafe { Sheaf::from_full(block, shape) });
+        }
+        // SAFETY: as in `take_empty`.
+        magazines.empty.pop().map(|block| unsafe { Sheaf::new(block, shape) })
+    }
+
+    /// Full and empty magazines kept.
+    pub(crate) fn len(&self) -> (u32, u32) {
+        let magazines = self.magazines.lock();
+        (magazines.full.len, magazines.empty.len)
+    }
+
+    /// Takes the lock before `fork`.
+    pub(crate) fn prepare_fork(&self) {
+        self.magazines.acquire();
+    }
+
+    /// # Safety
+    /// After [`Self::prepare_fork`] in this thread or its parent.
+    pub(crate) unsafe fn after_fork(&self) {
+        // SAFETY: the caller's.
+        unsafe { self.magazines.release() };
+    }
+}
+
+impl Stack {
+    const EMPTY: Self = Self { head: core::ptr::null_mut(), len: 0, low: 0 };
+
+    fn push(&mut self, sheaf: Sheaf) {
+        let block = sheaf.into_block();
+        // SAFETY: the block is the depot's, and its first slot never holds an object: at most the sentinel, which is restored.
+        unsafe { block.cast::<*mut u8>().write(self.head) };
+        self.head = block;
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<*mut u8> {
+        if self.head.is_null() {
+            return None;
+        }
+        let block = self.head;
+        // SAFETY: a kept block's first eight bytes are the link.
+        self.head = unsafe { block.cast::<*mut u8>().read() };
+        self.len -= 1;
+        self.low = self.low.min(self.len);
+        Some(block)
+    }
+
+    /// One of the magazines that stayed here all the interval.
+    fn pop_idle(&mut self) -> Option<*mut u8> {
+        if self.low == 0 {
+            self.low = self.len;
+            return None;
+        }
+        let low = self.low;
+        let block = self.pop();
+        self.low = low - 1;
+        block
+    }
+}

@@ -1,0 +1,44 @@
+#![no_std]
+#![doc = include_str!("../README.md")]
+
+mod alloc;
+mod array;
+mod boot;
+mod cache;
+mod check;
+mod config;
+mod debug;
+mod depot;
+mod epoch;
+#[cfg(all(test, loom))]
+#[path = "../../base/src/sync/explore.rs"]
+mod explore;
+mod free;
+pub mod geometry;
+mod grow;
+mod info;
+mod magazine;
+mod mempool;
+mod node;
+mod reap;
+mod registry;
+mod shared;
+mod shrink;
+mod slab;
+mod slabref;
+mod stats;
+mod typed;
+
+pub use {
+    cache::{Constructor, Destructor, Flags, Front, RawCache, Spec},
+    check::Broken,
+    debug::Damage,
+    epoch::Pinned,
+    info::{CacheInfo, TuneLineError},
+    mempool::{Element, Mempool},
+    reap::Reaped,
+    registry::{Busy, CreateError, DebugError, Live, TuneError},
+    slab::{Slab, system},
+    stats::Counters,
+    typed::{AllocError, Builder, Cache, Constructed, Destroyed, Object, Plain},
+};

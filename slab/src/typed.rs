@@ -1,0 +1,300 @@
+//! The typed, safe face: caches of `T`s.
+
+use crate::cache::{Flags, Front, RawCache, Spec};
+use crate::registry::{Busy, CreateError};
+use crate::slab::{Slab, system};
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+
+/// Objects are constructed once, when their slab is made, and keep their state from one use to the next.
+#[derive(Debug)]
+pub enum Constructed {}
+/// Objects are values moved in at allocation and dropped at free.
+#[derive(Debug)]
+pub enum Plain {}
+
+/// How objects of a cache begin and end.
+pub trait Kind: sealed::Sealed {
+    /// True if an object is dropped when it goes back to the cache.
+    const DROPS: bool;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Constructed {}
+    impl Sealed for super::Plain {}
+}
+
+impl Kind for Constructed {
+    const DROPS: bool = false;
+}
+impl Kind for Plain {
+    const DROPS: bool = true;
+}
+
+/// There is no memory for another object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AllocError;
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+impl core::error::Error for AllocError {}
+
+/// A cache of `T`s that are constructed once and used many times: whoever returns one leaves it as the next user wants to find it. That is
+/// Bonwick's point; locks, buffers and tables inside an object are set up once per slab instead of once per use.
+///
+/// ```
+/// let buffers = kmem_slab::Cache::builder("buffer").constructed(|| Vec::<u8>::with_capacity(4096))?;
+/// let mut buffer = buffers.alloc()?;
+/// buffer.extend_from_slice(b"hello");
+/// buffer.clear(); // left as the constructor made it: empty, with its memory
+/// drop(buffer);
+/// assert_eq!(buffers.alloc()?.capacity(), 4096);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Without a constructor, it is a pool of boxes of one size:
+///
+/// ```
+/// let points = kmem_slab::Cache::builder("point").plain()?;
+/// let point = points.insert((1.0_f64, 2.0_f64))?;
+/// assert_eq!(point.1, 2.0);
+/// # drop(point);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cache<T, K: Kind = Constructed> {
+    slab: &'static Slab,
+    raw: &'static RawCache,
+    kind: PhantomData<(fn() -> T, K)>,
+}
+
+// SAFETY: objects made by one thread are handed to others, hence `T: Send`; the cache itself is synchronised.
+unsafe impl<T: Send, K: Kind> Sync for Cache<T, K> {}
+// SAFETY: as above.
+unsafe impl<T: Send, K: Kind> Send for Cache<T, K> {}
+
+/// What a cache is to be.
+#[derive(Debug, Clone, Copy)]
+#[must_use]
+pub struct Builder<'a> {
+    slab: &'static Slab,
+    name: &'a str,
+    flags: Flags,
+    front: Option<Front>,
+    align: usize,
+}
+
+impl<'a> Builder<'a> {
+    /// With these properties.
+    pub const fn flags(mut self, flags: Flags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// With this front end, whatever the knob `front` says.
+    pub const fn front(mut self, front: Front) -> Self {
+        self.front = Some(front);
+        self
+    }
+
+    /// With objects aligned to at least `align`, a power of two.
+    pub const fn align(mut self, align: usize) -> Self {
+        self.align = align;
+        self
+    }
+
+    /// In another allocator than the process's.
+    pub const fn within(mut self, slab: &'static Slab) -> Self {
+        self.slab = slab;
+        self
+    }
+
+    /// A cache whose objects `constructor` makes, once each. They are dropped, by whichever thread it is that does so, when their slab goes:
+    /// when the cache shrinks or is dropped, [`Slab::reap_tick`] is called, or an object comes back and its slab is one too many. Never
+    /// inside another allocation.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    #[doc(alias = "kmem_cache_create")]
+    pub fn constructed<T: Send + 'static>(self, constructor: fn() -> T) -> Result<Cache<T>, CreateError> {
+        let destructor = if core::mem::needs_drop::<T>() { Some(destruct::<T> as _) } else { None };
+        // SAFETY: a function pointer outlives everything, and any thread may make or drop a `T`.
+        let spec = unsafe { self.spec::<T>().constructed(Some(construct::<T>), destructor, constructor as *mut ()) };
+        Ok(Cache { slab: self.slab, raw: self.slab.create(&spec)?, kind: PhantomData })
+    }
+
+    /// A cache of values.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
+    pub fn plain<T>(self) -> Result<Cache<T, Plain>, CreateError> {
+        Ok(Cache { slab: self.slab, raw: self.slab.create(&self.spec::<T>())?, kind: PhantomData })
+    }
+
+    const fn spec<T>(self) -> Spec<'a> {
+        let align = if self.align > align_of::<T>() { self.align } else { align_of::<T>() };
+        Spec { front: self.front, ..Spec::new(self.name, size_of::<T>(), align).with(self.flags) }
+    }
+}
+
+/// # Safety
+/// `object` is memory for a `T`, `context` the `fn() -> T` that the cache was created with.
+unsafe fn construct<T>(object: *mut u8, context: *mut ()) {
+    // SAFETY: the caller's.
+    unsafe {
+        let make = core::mem::transmute::<*mut (), fn() -> T>(context);
+        object.cast::<T>().write(make());
+    }
+}
+
+/// # Safety
+/// `object` is a `T` that nobody uses again.
+unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
+    // SAFETY: the caller's.
+    unsafe { object.cast::<T>().drop_in_place() };
+}
+
+impl Cache<()> {
+    /// Begins a cache: finish with [`Builder::constructed`] or [`Builder::plain`].
+    pub fn builder(name: &str) -> Builder<'_> {
+        Builder { slab: system(), name, flags: Flags::NONE, front: None, align: 1 }
+    }
+}
+
+impl<T: Send + 'static> Cache<T> {
+    /// An object as its constructor made it, or as its last user left it.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    #[inline]
+    #[track_caller]
+    #[doc(alias = "kmem_cache_alloc")]
+    pub fn alloc(&self) -> Result<Object<'_, T>, AllocError> {
+        let object = self.slab.alloc_object(self.raw).cast();
+        Ok(Object { at: NonNull::new(object).ok_or(AllocError)?, cache: self })
+    }
+}
+
+impl<T> Cache<T, Plain> {
+    /// Moves `value` into the cache.
+    ///
+    /// # Errors
+    /// If there is no memory; the value is dropped.
+    #[inline]
+    #[track_caller]
+    pub fn insert(&self, value: T) -> Result<Object<'_, T, Plain>, AllocError> {
+        let at = NonNull::new(self.slab.alloc_object(self.raw).cast::<T>()).ok_or(AllocError)?;
+        // SAFETY: memory of the right size and alignment that is ours.
+        unsafe { at.write(value) };
+        Ok(Object { at, cache: self })
+    }
+}
+
+/// A cache that could not be destroyed, and why.
+pub struct Destroyed<T, K: Kind> {
+    /// The cache, as it was.
+    pub cache: Cache<T, K>,
+    /// What is in use.
+    pub busy: Busy,
+}
+
+impl<T, K: Kind> fmt::Debug for Destroyed<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.busy.fmt(f)
+    }
+}
+
+impl<T, K: Kind> Cache<T, K> {
+    /// The untyped cache: its geometry, counters and tunables.
+    #[must_use]
+    pub const fn raw(&self) -> &'static RawCache {
+        self.raw
+    }
+
+    /// Gives up what the cache holds without need. Returns pages released.
+    #[doc(alias = "kmem_cache_shrink")]
+    pub fn shrink(&self) -> usize {
+        self.slab.shrink(self.raw)
+    }
+
+    /// Destroys the cache. Dropping it does the same, but says nothing if it has to stay.
+    ///
+    /// # Errors
+    /// The cache and what is in use: objects that were forgotten, since others borrow the cache.
+    #[doc(alias = "kmem_cache_destroy")]
+    pub fn destroy(self) -> Result<(), Destroyed<T, K>> {
+        let cache = ManuallyDrop::new(self);
+        // SAFETY: the cache is this value's alone, and objects that are not forgotten borrow it.
+        match unsafe { cache.slab.destroy(cache.raw) } {
+            Ok(()) => Ok(()),
+            Err(busy) => Err(Destroyed { cache: ManuallyDrop::into_inner(cache), busy }),
+        }
+    }
+}
+
+impl<T, K: Kind> Drop for Cache<T, K> {
+    fn drop(&mut self) {
+        // SAFETY: as in `destroy`. A cache with forgotten objects stays.
+        let _forgotten = unsafe { self.slab.destroy(self.raw) };
+    }
+}
+
+impl<T, K: Kind> fmt::Debug for Cache<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("name", &self.raw.name()).field("size", &self.raw.object_size()).finish_non_exhaustive()
+    }
+}
+
+/// An object of a [`Cache`], which it goes back to when dropped.
+pub struct Object<'a, T, K: Kind = Constructed> {
+    at: NonNull<T>,
+    cache: &'a Cache<T, K>,
+}
+
+// SAFETY: owns its `T`; freeing from another thread is what arrays are for.
+unsafe impl<T: Send, K: Kind> Send for Object<'_, T, K> {}
+// SAFETY: gives out `&T` alone.
+unsafe impl<T: Sync, K: Kind> Sync for Object<'_, T, K> {}
+
+impl<T, K: Kind> Deref for Object<'_, T, K> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: an initialised object that is ours until dropped.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+impl<T, K: Kind> DerefMut for Object<'_, T, K> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and borrowed mutably.
+        unsafe { self.at.as_mut() }
+    }
+}
+
+impl<T, K: Kind> Drop for Object<'_, T, K> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one is dropped here.
+        unsafe {
+            if K::DROPS {
+                self.at.drop_in_place();
+            }
+            self.cache.slab.free_object(self.cache.raw, self.at.as_ptr().cast());
+        }
+    }
+}
+
+impl<T: fmt::Debug, K: Kind> fmt::Debug for Object<'_, T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}
