@@ -5,6 +5,7 @@
 //!
 //! Everything here is under the lock of the slab's node, or the slab is the caller's alone. So nothing here is ordered.
 
+use crate::cache::RawCache;
 use crate::geometry::{Geometry, Placement};
 use kmem_base::fault::{Fault, die};
 use kmem_base::pages::Page;
@@ -157,7 +158,7 @@ impl<'a> SlabRef<'a> {
         for (place, slot) in (active..active + count).zip(out) {
             let index = self.at(place, fresh);
             if index >= objects {
-                die(Fault::Corrupted, self.page.address(), "slab");
+                self.fault(Fault::Corrupted, self.page.address());
             }
             *slot = self.object(index);
         }
@@ -175,7 +176,7 @@ impl<'a> SlabRef<'a> {
     pub(crate) fn put(&self, index: u32) {
         let (active, fresh) = (self.active(), self.fresh());
         if active == 0 {
-            die(Fault::DoubleFree, self.object(index).addr(), "slab");
+            self.fault(Fault::DoubleFree, self.object(index).addr());
         }
         if self.list() == 0 {
             // The first to come back holds the list, and is its last entry.
@@ -183,6 +184,13 @@ impl<'a> SlabRef<'a> {
         }
         self.set(active - 1, fresh);
         self.write(active - 1, index);
+    }
+
+    #[cold]
+    fn fault(&self, fault: Fault, address: usize) -> ! {
+        // SAFETY: theory 4.1: a slab's owner is its cache, and caches live in metadata, which is never freed.
+        let cache = unsafe { self.page.owner().cast::<RawCache>().as_ref() };
+        die(fault, address, cache.map_or("slab", RawCache::name));
     }
 
     /// Calls `each` with the number of every free object. Linear in their number.

@@ -75,6 +75,13 @@ impl Heap {
         objects.into_iter().for_each(|object| unsafe { self.slab.free_object(cache, object) });
     }
 
+    /// Frees one object, on behalf of the caller's line.
+    #[track_caller]
+    pub(crate) fn free_here(&self, cache: &RawCache, object: *mut u8) {
+        // SAFETY: the tests' own object; or what they are about.
+        unsafe { self.slab.free_object(cache, object) };
+    }
+
     /// One cache of the heap as a subject, with its bulk operations.
     pub(crate) fn subject<'a>(&'a self, cache: &'static RawCache) -> FixedSubject<'a> {
         let layout = Layout::from_size_align(cache.object_size(), 8).unwrap();
