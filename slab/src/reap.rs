@@ -2,6 +2,7 @@
 
 use crate::cache::{Flags, Front, RawCache, Tuning};
 use crate::config::{CALM_WINDOWS, CONTENTION, MAGAZINES, REAP_MS, REAP_SHARE, SMALL_HEAP, UPDATE_PASSES};
+use crate::grow::Leaving;
 use crate::registry::first_magazine;
 use crate::slab::Slab;
 use core::ops::AddAssign;
@@ -137,32 +138,31 @@ impl Slab {
         }
         let (limit, mut objects) = (cache.tuning().limit, 0);
         let idle = |row: u32| !touched[row as usize % touched.len()];
-        let (slot, still) = (cache.slot(), || self.is_in_place(cache));
-        if self.percpu.has_idle(slot) {
-            match cache.front() {
-                Front::Arrays => self.percpu.prune(slot, idle, still, |sheaf| objects += self.prune(cache, sheaf, limit)),
+        if self.percpu.has_idle(cache.slot()) {
+            objects = match cache.front() {
+                Front::Arrays => self.prune_arrays(cache, limit, idle),
                 // Magazines move whole, so they go whole.
-                Front::Magazines => self.percpu.drain_and(
-                    slot,
-                    Idle::Untouched,
-                    still,
-                    |magazine| {
-                        objects += magazine.len() as usize;
-                        self.dissolve(cache, magazine);
-                    },
-                    |_| None,
-                ),
+                Front::Magazines => self.drain(cache, Idle::Untouched, |_, _| None).unwrap_or(0),
             };
         }
         self.percpu.mark(cache.slot());
         objects
     }
 
+    fn prune_arrays(&self, cache: &RawCache, limit: u32, idle: impl Fn(u32) -> bool) -> usize {
+        // Slabs leave once no lock is held.
+        let (mut leaving, mut objects) = (Leaving::new(self, cache), 0);
+        let prune = |sheaf: &mut Sheaf| objects += self.prune(cache, sheaf, limit, &mut leaving);
+        self.percpu.prune(cache.slot(), idle, || self.is_in_place(cache), prune);
+        leaving.destroy();
+        objects
+    }
+
     /// Sends the oldest objects of an idle array home: a fifth of its limit, or half of what there is.
-    fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32) -> usize {
+    fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32, leaving: &mut Leaving<'_>) -> usize {
         let share = limit.div_ceil(REAP_SHARE);
         let count = if share > sheaf.len() { sheaf.len().div_ceil(2) } else { share };
-        self.flush(cache, &sheaf.objects()[..count as usize]);
+        self.put_home(cache, &sheaf.objects()[..count as usize], leaving);
         sheaf.forget_oldest(count);
         count as usize
     }
@@ -204,7 +204,9 @@ impl Slab {
             if core::mem::take(&mut lists.shared_touched) { None } else { lists.shared.take() }
         };
         let Some(mut shared) = taken else { return 0 };
-        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most) };
+        let mut leaving = Leaving::new(self, cache);
+        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most, &mut leaving) };
+        leaving.destroy();
         let left = {
             let mut lists = cache.nodes[node].lock();
             // Nobody keeps an empty one, or one of another size.
