@@ -346,7 +346,7 @@ mod tests {
         for cap in 1..=5000 {
             let shape = Shape::holding(cap);
             assert!(shape.sentinel() + 1 + cap as usize == 1 << (shape.order - 3));
-            let _ = shape.order_index();
+            assert_eq!(shape.order_index() as u32, shape.order - SHEAF_MIN_ORDER);
         }
     }
 
