@@ -66,22 +66,18 @@ impl Slab {
     pub(crate) fn filled(&self, cache: &RawCache, here: Here, sheaf: Sheaf, batch: u32) -> Option<Sheaf> {
         let mut held = Held { slab: self, cache, sheaf: Some(sheaf) };
         let sheaf = held.sheaf.as_mut()?;
-        let (node, colour) = (&cache.nodes[here.node], {
+        let colour = {
             let mut lists = cache.nodes[here.node].lock();
             self.fill_listed(cache, here, &mut lists, sheaf, batch);
             lists.next_colour_if(cache.geometry(), sheaf.len() < batch)
-        });
+        };
         if let Some(colour) = colour {
             sheaf.fill(batch - sheaf.len(), |out| self.grow(cache, here, colour, out));
         }
         if sheaf.is_empty() && cache.nodes.len() > 1 {
             sheaf.fill(batch, |out| self.grab_elsewhere(cache, here, out));
         }
-        if sheaf.is_empty() {
-            count(&node.counters.failed);
-            return None;
-        }
-        held.sheaf.take()
+        if sheaf.is_empty() { None } else { held.sheaf.take() }
     }
 
     /// What there is without growing, up to `batch` objects.

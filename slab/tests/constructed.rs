@@ -200,7 +200,7 @@ fn a_destructor_may_use_the_allocator_whatever_made_its_slab_go() {
     impl Drop for Busy {
         fn drop(&mut self) {
             let heap = HEAP.get().unwrap();
-            if DROPPED.fetch_add(1, Ordering::Relaxed) % 100 == 0 {
+            if DROPPED.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
                 let other = heap.cache(32, Flags::NONE);
                 heap.free_all(other, heap.alloc_many(other, 10));
                 heap.slab.reap_tick();

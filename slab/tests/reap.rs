@@ -125,9 +125,12 @@ fn reclaimable_caches_go_first_and_destructors_only_when_asked() {
     let heap = heap(false);
     let cache =
         kmem_slab::Cache::builder("strings").within(heap.slab).flags(Flags::RECLAIM_ACCOUNT).constructed(String::new).unwrap();
-    drop((0..1000).map(|_| cache.alloc().unwrap()).collect::<Vec<_>>());
+    drop((0..10_000).map(|_| cache.alloc().unwrap()).collect::<Vec<_>>());
+    let info = heap.slab.cache_info(cache.raw());
+    assert_eq!(heap.slab.reclaimable(), info.slabs() * cache.raw().geometry().bytes());
+    assert!(heap.slab.reclaimable() > 0);
     passes(&heap, 200);
-    assert_eq!(heap.slab.cache_info(cache.raw()).slabs(), 0);
+    assert_eq!((heap.slab.cache_info(cache.raw()).slabs(), heap.slab.reclaimable()), (0, 0));
 }
 
 #[test]
