@@ -58,9 +58,10 @@ int kmem_cache_tune(kmem_cache *cache, const char *tunable, unsigned value);
 /* As free, of a block that malloc, calloc or kmem_alloc_bulk was asked for with exactly this size: needs no look-up. NULL is ignored. Not
  * for blocks that are aligned or have been through realloc. A wrong size is a fault. */
 void kmem_free_sized(void *block, size_t size);
-/* Allocates up to count blocks of size bytes; returns how many: fewer only if there is no memory for more. */
+/* Allocates up to count blocks of size bytes; returns how many: fewer only if there is no memory for more. Up to 32 KiB it takes whole
+ * queues and slabs at a time; of larger blocks, one after another, as malloc. */
 size_t kmem_alloc_bulk(size_t size, size_t count, void **blocks);
-/* Frees count blocks of any sizes; NULLs are ignored. */
+/* Frees count blocks of any sizes, one after another; NULLs are ignored. */
 void kmem_free_bulk(size_t count, void *const *blocks);
 
 /* ---- Asking and telling. */

@@ -29,6 +29,7 @@ themes! {
     cxx_new = "new.cc";
     cxx_replaced = "replaced.cc";
     cxx_replaced_aligned = "replaced_aligned.cc";
+    cxx_replaced_aligned_array = "replaced_aligned_array.cc";
     cxx_containers = "containers.cc";
 }
 

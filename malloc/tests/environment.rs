@@ -42,6 +42,12 @@ rules! { "threads.c":
     threads_with_the_smallest_stack
 }
 
+rules! { "cancel.c":
+    a_cancelled_thread_goes_through_the_allocator
+    a_cancelled_thread_waits_for_a_lock
+    cancelled_threads_on_more_cpus_than_at_first
+}
+
 rules! { "limits_of_the_system.c":
     without_address_space_malloc_answers_null_and_recovers
     address_space_is_left_for_the_program

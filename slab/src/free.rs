@@ -88,17 +88,31 @@ impl Slab {
     }
 
     /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.
-    pub(crate) fn dissolve(&self, cache: &RawCache, mut sheaf: Sheaf) {
-        self.flush(cache, sheaf.objects());
+    pub(crate) fn dissolve(&self, cache: &RawCache, sheaf: Sheaf) {
+        let mut leaving = Leaving::new(self, cache);
+        self.take_home(cache, sheaf, &mut leaving);
+        leaving.destroy();
+    }
+
+    /// The same, but slabs that are too many then wait in `leaving`: for who holds a lock.
+    pub(crate) fn take_home(&self, cache: &RawCache, mut sheaf: Sheaf, leaving: &mut Leaving<'_>) {
+        self.put_home(cache, sheaf.objects(), leaving);
         sheaf.clear();
         self.blocks.put(&self.percpu, sheaf);
     }
 
-    /// Puts objects back into their slabs: a lock per run of objects of one node, a look-up per run of one slab. Slabs that are entirely
-    /// free then, and too many, are given back.
-    #[doc(alias = "free_block")]
+    /// Puts objects back into their slabs. Slabs that are entirely free then, and too many, are given back: no lock may be held.
     pub(crate) fn flush(&self, cache: &RawCache, objects: &[*mut u8]) {
-        let (mut leaving, mut rest) = (Leaving::new(self, cache), objects);
+        let mut leaving = Leaving::new(self, cache);
+        self.put_home(cache, objects, &mut leaving);
+        leaving.destroy();
+    }
+
+    /// Puts objects back into their slabs: a lock per run of objects of one node, a look-up per run of one slab. Slabs that are too many
+    /// then wait in `leaving`.
+    #[doc(alias = "free_block")]
+    pub(crate) fn put_home(&self, cache: &RawCache, objects: &[*mut u8], leaving: &mut Leaving<'_>) {
+        let mut rest = objects;
         while let Some(&first) = rest.first() {
             let home = self.slab_of(cache, first).home.load(Ordering::Relaxed);
             let mut lists = cache.nodes[home as usize].lock();
@@ -111,7 +125,6 @@ impl Slab {
             let limit = lists.free_limit;
             lists.release(cache.geometry(), limit, usize::MAX, leaving.pages());
         }
-        leaving.destroy();
     }
 
     /// Frees `objects` of `cache`, past the arrays where that saves work.

@@ -1,6 +1,6 @@
 //! What the allocator says about itself. Theory 8.
 
-use crate::cache::RawCache;
+use crate::cache::{Flags, RawCache};
 use crate::registry::TuneError;
 use crate::slab::Slab;
 use core::fmt;
@@ -109,6 +109,13 @@ impl Slab {
     #[must_use]
     pub fn page_stats(&self) -> PagesStats {
         self.pages.stats()
+    }
+
+    /// Bytes in slabs of caches whose objects can be given up under pressure ([`Flags::RECLAIM_ACCOUNT`]): the kernel's `SReclaimable`.
+    #[must_use]
+    pub fn reclaimable(&self) -> usize {
+        let accounted = self.caches().filter(|cache| cache.flags.has(Flags::RECLAIM_ACCOUNT));
+        accounted.map(|cache| self.cache_info(cache).slabs() * cache.geometry().bytes()).sum()
     }
 
     /// Bytes of metadata: caches, arrays, geometries. They are kept.

@@ -2,12 +2,13 @@
 
 use crate::cache::{Flags, Front, RawCache, Tuning};
 use crate::config::{CALM_WINDOWS, CONTENTION, MAGAZINES, REAP_MS, REAP_SHARE, SMALL_HEAP, UPDATE_PASSES};
+use crate::grow::Leaving;
 use crate::registry::first_magazine;
 use crate::slab::Slab;
 use core::ops::AddAssign;
 use kmem_base::clock::now_ms;
 use kmem_base::knobs::Knob;
-use kmem_base::percpu::Sheaf;
+use kmem_base::percpu::{Idle, Sheaf};
 use kmem_base::sync::{AtomicU32, Ordering};
 
 /// What a pass has given up.
@@ -138,17 +139,30 @@ impl Slab {
         let (limit, mut objects) = (cache.tuning().limit, 0);
         let idle = |row: u32| !touched[row as usize % touched.len()];
         if self.percpu.has_idle(cache.slot()) {
-            self.percpu.prune(cache.slot(), idle, || self.is_in_place(cache), |sheaf| objects += self.prune(cache, sheaf, limit));
+            objects = match cache.front() {
+                Front::Arrays => self.prune_arrays(cache, limit, idle),
+                // Magazines move whole, so they go whole.
+                Front::Magazines => self.drain(cache, Idle::Untouched, |_, _| None).unwrap_or(0),
+            };
         }
         self.percpu.mark(cache.slot());
         objects
     }
 
+    fn prune_arrays(&self, cache: &RawCache, limit: u32, idle: impl Fn(u32) -> bool) -> usize {
+        // Slabs leave once no lock is held.
+        let (mut leaving, mut objects) = (Leaving::new(self, cache), 0);
+        let prune = |sheaf: &mut Sheaf| objects += self.prune(cache, sheaf, limit, &mut leaving);
+        self.percpu.prune(cache.slot(), idle, || self.is_in_place(cache), prune);
+        leaving.destroy();
+        objects
+    }
+
     /// Sends the oldest objects of an idle array home: a fifth of its limit, or half of what there is.
-    fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32) -> usize {
+    fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32, leaving: &mut Leaving<'_>) -> usize {
         let share = limit.div_ceil(REAP_SHARE);
         let count = if share > sheaf.len() { sheaf.len().div_ceil(2) } else { share };
-        self.flush(cache, &sheaf.objects()[..count as usize]);
+        self.put_home(cache, &sheaf.objects()[..count as usize], leaving);
         sheaf.forget_oldest(count);
         count as usize
     }
@@ -190,7 +204,9 @@ impl Slab {
             if core::mem::take(&mut lists.shared_touched) { None } else { lists.shared.take() }
         };
         let Some(mut shared) = taken else { return 0 };
-        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most) };
+        let mut leaving = Leaving::new(self, cache);
+        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most, &mut leaving) };
+        leaving.destroy();
         let left = {
             let mut lists = cache.nodes[node].lock();
             // Nobody keeps an empty one, or one of another size.
@@ -239,6 +255,43 @@ impl Slab {
                 lists.shared.is_some() || !lists.free.is_empty()
             })
         };
-        self.percpu.queued(cache.slot()) > 0 || lists() || magazines() || aliens()
+        let grown = || cache.front() == Front::Magazines && cache.tuning().limit > first_magazine(cache.geometry().size as usize);
+        self.percpu.queued(cache.slot()) > 0 || grown() || lists() || magazines() || aliens()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::cache::Spec;
+
+    #[test]
+    fn contended_magazines_grow_and_shrink_again_when_it_is_calm() {
+        static SLAB: Slab = Slab::system();
+        let cache = SLAB.create(&Spec::new("busy", 64, 8).behind(Front::Magazines)).unwrap();
+        let window = || {
+            for _ in 0..UPDATE_PASSES {
+                // As whoever finds a lock busy has done.
+                SLAB.wake(cache);
+                SLAB.reap_tick();
+            }
+        };
+        let object = SLAB.alloc_object(cache);
+        assert_eq!(SLAB.row(cache).limit, 15, "for objects of at most 64 bytes");
+        for larger in [31, 47, 63, 95, 143, 143] {
+            cache.depots[0].contended.store(CONTENTION + 1, Ordering::Relaxed);
+            window();
+            assert_eq!(SLAB.row(cache).limit, larger);
+        }
+        cache.depots[0].contended.store(CONTENTION, Ordering::Relaxed);
+        window();
+        assert_eq!(SLAB.row(cache).limit, 143, "a little is no reason");
+        // SAFETY: allocated above.
+        unsafe { SLAB.free_object(cache, object) };
+        for smaller in [95, 63, 47, 31, 15, 15] {
+            (0..CALM_WINDOWS).for_each(|_| window());
+            assert_eq!(SLAB.row(cache).limit, smaller);
+        }
+        SLAB.check().unwrap();
     }
 }

@@ -341,17 +341,11 @@ impl Slab {
 
     /// Drains everything that stands before the slabs, and gives it another size. False if that cannot be done.
     pub(crate) fn reshape(&self, cache: &RawCache, tuning: Tuning) -> bool {
-        let done = self.percpu.drain_and(
-            cache.slot(),
-            kmem_base::percpu::Idle::Any,
-            || self.is_in_place(cache),
-            |sheaf| self.dissolve(cache, sheaf),
-            |old| {
-                self.empty_depots(cache, old);
-                self.take_effect(cache, tuning);
-                Some(tuning.shape())
-            },
-        );
+        let settle = |cache: &RawCache, _| {
+            self.take_effect(cache, tuning);
+            Some(tuning.shape())
+        };
+        let done = self.drain(cache, kmem_base::percpu::Idle::Any, settle).is_some();
         if done {
             self.empty_shared(cache);
         }

@@ -3,7 +3,8 @@
 use crate::cache::RawCache;
 use crate::grow::Leaving;
 use crate::slab::Slab;
-use kmem_base::percpu::{Idle, Shape};
+use core::cell::{Cell, RefCell};
+use kmem_base::percpu::{Idle, Shape, Sheaf};
 
 impl Slab {
     /// Gives up all that the cache holds without need: what stands before its slabs, and every entirely free slab; and gives free pages back
@@ -38,26 +39,42 @@ impl Slab {
 
     /// Sends everything home that stands before the slabs.
     pub(crate) fn drain_all(&self, cache: &RawCache) {
-        self.percpu.drain_and(
-            cache.slot(),
-            Idle::Any,
-            || self.is_in_place(cache),
-            |sheaf| self.dissolve(cache, sheaf),
-            |shape| {
-                self.empty_depots(cache, shape);
-                None
-            },
-        );
+        self.drain(cache, Idle::Any, |_, _| None);
         self.empty_shared(cache);
     }
 
-    /// Takes every magazine out of the depots, during a drain.
-    pub(crate) fn empty_depots(&self, cache: &RawCache, shape: Shape) {
-        for depot in cache.depots.iter().filter(|_| shape.cap > 0) {
-            while let Some(magazine) = depot.take_any(shape) {
-                self.dissolve(cache, magazine);
-            }
-        }
+    /// Takes the sheaves out of the rows that `which` selects, and every magazine out of the depots unless that leaves rows out; then `settle`
+    /// says what shape they have from now on. Returns how many objects went home; `None` if that cannot be done.
+    pub(crate) fn drain(
+        &self,
+        cache: &RawCache,
+        which: Idle,
+        settle: impl FnOnce(&RawCache, Shape) -> Option<Shape>,
+    ) -> Option<usize> {
+        // Slabs leave, and objects are destroyed, once no lock is held.
+        let (leaving, objects) = (RefCell::new(Leaving::new(self, cache)), Cell::new(0));
+        let home = |sheaf: Sheaf| {
+            objects.set(objects.get() + sheaf.len() as usize);
+            self.take_home(cache, sheaf, &mut leaving.borrow_mut());
+        };
+        let done = self.percpu.drain_and(
+            cache.slot(),
+            which,
+            || self.is_in_place(cache),
+            home,
+            |shape| {
+                if which == Idle::Any && shape.cap > 0 {
+                    cache.depots.iter().for_each(|depot| {
+                        while let Some(magazine) = depot.take_any(shape) {
+                            home(magazine)
+                        }
+                    });
+                }
+                settle(cache, shape)
+            },
+        );
+        leaving.into_inner().destroy();
+        done.then(|| objects.get())
     }
 
     /// Sends home what shared and alien arrays hold.

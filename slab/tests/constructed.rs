@@ -46,10 +46,8 @@ fn once_per_object_whatever_is_allocated_and_freed() {
         for round in 0..5 {
             let objects = heap.alloc_many(cache, per_slab + 10);
             // SAFETY: live objects of 64 bytes.
-            assert!(
-                objects.iter().all(|object| unsafe { object.read() == 0xC7 && object.add(63).read() == 0xC7 }),
-                "round {round}"
-            );
+            let intact = |object: &*mut u8| unsafe { object.read() == 0xC7 && object.add(63).read() == 0xC7 };
+            assert!(objects.iter().all(intact), "round {round}");
             heap.free_all(cache, objects);
         }
         let grown = read(&cache.counters().grown) as usize;
@@ -192,4 +190,35 @@ fn a_destructor_that_panics_loses_no_memory() {
     BOMBS.store(usize::MAX, Ordering::Relaxed);
     cache.shrink();
     assert_eq!(heap.slab.cache_info(cache.raw()).slabs(), 0);
+}
+
+#[test]
+fn a_destructor_may_use_the_allocator_whatever_made_its_slab_go() {
+    static HEAP: std::sync::OnceLock<Heap> = std::sync::OnceLock::new();
+    static DROPPED: AtomicUsize = AtomicUsize::new(0);
+    struct Busy(#[allow(dead_code)] u64);
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let heap = HEAP.get().unwrap();
+            if DROPPED.fetch_add(1, Ordering::Relaxed).is_multiple_of(100) {
+                let other = heap.cache(32, Flags::NONE);
+                heap.free_all(other, heap.alloc_many(other, 10));
+                heap.slab.reap_tick();
+                heap.destroy(other).unwrap();
+            }
+        }
+    }
+    let heap = HEAP.get_or_init(|| Heap::with_front(false));
+    let cache = Cache::builder("busy").within(heap.slab).constructed(|| Busy(1)).unwrap();
+    let use_and_leave = |count: usize| drop((0..count).map(|_| cache.alloc().unwrap()).collect::<Vec<_>>());
+    let slab = cache.raw().geometry().objects as usize;
+    use_and_leave(5 * slab);
+    cache.shrink();
+    use_and_leave(5 * slab);
+    (0..50).for_each(|_| assert!(heap.slab.reap_tick().caches < 100));
+    use_and_leave(5 * slab);
+    heap.slab.tune(cache.raw(), 10, 5, 1).unwrap();
+    drop(cache);
+    assert!(DROPPED.load(Ordering::Relaxed) >= 9 * slab);
+    heap.slab.check().unwrap();
 }

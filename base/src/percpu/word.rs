@@ -119,9 +119,8 @@ impl Word {
         if self.is_none() {
             return 0;
         }
-        // A word that was only peeked at may be of another shape by now: then the length means nothing, and must do no harm.
-        let len = (((self.0.wrapping_sub(8) & shape.mask()) / 8) as u32).saturating_sub(shape.sentinel() as u32);
-        if len > shape.cap { shape.cap } else { len }
+        // A word that was only peeked at may be of another shape by now: then the length means nothing, but is none that `shape` forbids.
+        (((self.0.wrapping_sub(8) & shape.mask()) / 8) as u32).saturating_sub(shape.sentinel() as u32)
     }
 
     /// True if there is no object in its sheaf, or no sheaf.
@@ -358,8 +357,62 @@ mod tests {
         for cap in 1..=5000 {
             let shape = Shape::holding(cap);
             assert!(shape.sentinel() + 1 + cap as usize == 1 << (shape.order - 3));
-            let _ = shape.order_index();
+            assert_eq!(shape.order_index() as u32, shape.order - SHEAF_MIN_ORDER);
         }
+    }
+
+    #[test]
+    fn a_queue_may_go_back_and_forth_three_times() {
+        const EITHER: [Way; 2] = [Way::Free, Way::Alloc];
+        for first in EITHER {
+            let other = EITHER[1 - first as usize];
+            // The same way again and again is no turn.
+            let start = Turns(0).next(first).and_then(|turns| turns.next(first)).expect("no turn yet");
+            assert_eq!(start, Turns(first as u64));
+            let mut turns = start;
+            for way in [other, first, other] {
+                turns = turns.next(way).expect("not too often yet");
+                assert_eq!(turns.bits() & 1, way as u64);
+                assert_eq!(turns.next(way), Some(Turns(way as u64)), "forgotten after two of a kind");
+                assert_eq!(Word(0x1000 | turns.bits()).turns(), turns);
+                assert_eq!(Word(0x1000 | turns.bits()).top(), 0x1000);
+            }
+            assert_eq!(turns.next(first), None);
+        }
+    }
+
+    #[test]
+    fn words_say_how_full_their_sheaf_is() {
+        for cap in [1, 60, 126, 127] {
+            let shape = Shape { order: 10, cap };
+            let end = 5 << shape.order;
+            for len in 0..=cap {
+                for turns in [0, 7] {
+                    let word = Word((end - 8 * u64::from(cap - len)) | turns);
+                    assert!(!word.is_none());
+                    let told = (word.len(shape), word.is_empty(shape), word.is_full(shape));
+                    assert_eq!(told, (len, len == 0, len == cap), "{cap}, {turns}");
+                }
+            }
+            // Of another shape: whatever it is, it is one that this shape allows.
+            (1..=256).for_each(|top| assert!(Word(8 * top).len(shape) <= cap));
+            let none = Word::NONE;
+            assert!(none.is_none() && none.is_empty(shape) && none.is_full(shape) && none.len(shape) == 0);
+        }
+    }
+
+    #[test]
+    fn chains_count_their_blocks() {
+        let block = |at: usize| core::ptr::without_provenance_mut::<u8>(at << 10);
+        let mut chain = Chain(0);
+        assert!(chain.block().is_null() && chain.len() == 0);
+        for count in 1..=20 {
+            // The caller links them: what is in front is what was put there last.
+            chain = Chain(chain.0 & !((1 << Chain::ADDRESS) - 1)).with(block(count));
+            assert_eq!((chain.block(), chain.len()), (block(count), count as u64));
+        }
+        assert_eq!(Chain::MOST, 0xFFFF);
+        assert_eq!(Chain(u64::MAX).len(), Chain::MOST);
     }
 
     #[test]
@@ -371,7 +424,7 @@ mod tests {
             // SAFETY: a block of 1 KiB on the stack.
             let mut sheaf = unsafe { Sheaf::new((&raw mut block).cast(), shape) };
             for n in 0..cap {
-                assert_eq!(sheaf.len(), n);
+                assert_eq!((sheaf.len(), sheaf.room(), sheaf.is_empty()), (n, cap - n, n == 0));
                 assert!(sheaf.push(core::ptr::without_provenance_mut(8 + n as usize)));
                 let word = sheaf.into_word(base);
                 assert_eq!(word.0 & shape.mask() == 0, n + 1 == cap, "full iff the masked word is zero");
@@ -384,6 +437,7 @@ mod tests {
             assert_eq!(sheaf.pop(), Some(core::ptr::without_provenance_mut(7 + cap as usize)));
             sheaf.clear();
             assert_eq!(sheaf.pop(), None);
+            assert_eq!(sheaf.into_block(), (&raw mut block).cast());
         }
     }
 
@@ -401,10 +455,15 @@ mod tests {
         assert_eq!(addresses(&b), [7, 8, 9, 10, 1, 2].into_iter().fold(0, |sum, n| sum * 11 + n));
         a.move_newest(&mut b, 1000);
         assert_eq!((a.len(), b.len()), (0, 10));
-        b.forget_oldest(7);
-        assert_eq!(addresses(&b), [4, 5, 6].into_iter().fold(0, |sum, n| sum * 11 + n));
-        b.forget_oldest(7);
-        assert!(b.is_empty());
+        a.fill_half(&mut b);
+        assert_eq!((a.len(), b.len()), (5, 5));
+        assert_eq!(addresses(&a), [2, 3, 4, 5, 6].into_iter().fold(0, |sum, n| sum * 11 + n));
+        a.fill_half(&mut b);
+        assert_eq!((a.len(), b.len()), (8, 2), "the newer half is the larger one");
+        a.forget_oldest(5);
+        assert_eq!(addresses(&a), [9, 10, 1].into_iter().fold(0, |sum, n| sum * 11 + n));
+        a.forget_oldest(7);
+        assert!(a.is_empty());
     }
 
     #[test]
