@@ -12,7 +12,7 @@ use crate::contestant::{self, Contestant, Program};
 use crate::harness::{self, Harness, RowResult, Task};
 use crate::params::Params;
 use crate::session::{Facts, Session, merge};
-use crate::{Error, Result, count, machine, page, report, versus};
+use crate::{Error, Result, count, machine, page, report, slab, versus};
 
 const ALL: &str = "all";
 const REPORT: &str = "report";
@@ -75,6 +75,7 @@ pub(crate) fn command() -> Command {
         .subcommand(Command::new(ALL).about("every benchmark with its default rows"))
         .subcommand(Page::augment_args(Command::new(REPORT).about("writes the page of results and its charts from saved runs")))
         .subcommand(Command::new(queues::Queues.name()).about(queues::Queues.about()))
+        .subcommand(slab::command())
         .subcommand(count::command())
         .subcommand(child_command());
     Common::augment_args(command)
@@ -96,6 +97,11 @@ pub(crate) fn run(program: &Program, matches: &ArgMatches) -> Result<ExitCode> {
     let common = Common::from_arg_matches(flags)?;
     if name == count::NAME {
         print!("{}", count::run(flags, common.scale())?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if name == slab::NAME {
+        let contestants = program.select(&common.alloc)?;
+        print!("{}", slab::run(program, &contestants, flags, common.scale(), common.runs)?);
         return Ok(ExitCode::SUCCESS);
     }
     if name == queues::Queues.name() {

@@ -27,6 +27,7 @@ mod rss;
 mod session;
 mod settle;
 mod sizes;
+mod slab;
 mod stats;
 #[doc(hidden)]
 pub mod switch;

@@ -115,6 +115,29 @@ fn queues_are_compared_with_none_and_two_cpus_with_one() {
     }
 }
 
+#[test]
+fn every_part_of_the_report_on_slabs_has_its_table() {
+    let output = kmem_bench(&["slab", "--tiny", "--runs", "2"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let all = text(&output.stdout);
+    for part in [
+        "## Shapes",
+        "## Colours",
+        "## Slow paths and locks",
+        "## Memory after a shrink",
+        "## One pair of alloc and free",
+        "## malloc-test",
+        "## Requests and responses",
+        "## hackbench over channels",
+        "1 group, kmem-magazines",
+        "12 x the CPUs",
+    ] {
+        assert!(all.contains(part), "{part} is missing in\n{all}");
+    }
+    let one = text(&kmem_bench(&["slab", "shapes", "--tiny"]).stdout);
+    assert!(one.contains("## Shapes") && one.matches("## ").count() == 1, "{one}");
+}
+
 #[cfg(not(feature = "count"))]
 #[test]
 fn counting_takes_a_build_that_counts() {

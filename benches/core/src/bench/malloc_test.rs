@@ -42,10 +42,7 @@ impl Bench for MallocTest {
         let threads: &[usize] = scale.pick(&[1, 2], &[1, 2, 4, 16], &[1, 2, 4, 16, 32]);
         let threads = threads.iter().map(|&n| (count(n, "thread"), n, Kind::Threads));
         let processes = [("2 processes".to_owned(), 2, Kind::Processes)];
-        let row = |(name, workers, kind): (String, usize, Kind)| {
-            Row::new(name).with("workers", workers).with("kind", kind).with("pairs", pairs).with("size", size)
-        };
-        Ok(threads.chain(processes).map(row).collect())
+        Ok(threads.chain(processes).map(|(name, workers, kind)| row(name, workers, kind, pairs, size)).collect())
     }
 
     fn run(&self, params: &Params) -> Result<Outcome> {
@@ -58,6 +55,11 @@ impl Bench for MallocTest {
         };
         Ok(race(params.get("kind")?, (0..params.get("workers")?).map(job).collect())?.into())
     }
+}
+
+/// `workers`, each with so many pairs of `size` bytes.
+pub(crate) fn row(name: String, workers: usize, kind: Kind, pairs: usize, size: u32) -> Row {
+    Row::new(name).with("workers", workers).with("kind", kind).with("pairs", pairs).with("size", size)
 }
 
 fn malloc_free_pairs(pairs: usize, size: usize) {

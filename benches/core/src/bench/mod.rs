@@ -7,9 +7,10 @@ mod index;
 mod keyvalue;
 mod large;
 mod larson;
-mod malloc_test;
+pub(crate) mod malloc_test;
 pub(crate) mod queues;
 mod realloc;
+pub(crate) mod request_response;
 mod scratch;
 mod spike;
 mod startup;
@@ -44,7 +45,7 @@ pub(crate) const BENCHES: &[&dyn Bench] = &[
 pub(crate) use startup::was_empty_program;
 
 /// Benchmarks of kmem against itself, which have reports of their own.
-pub(crate) const ALONE: &[&dyn Bench] = &[&queues::Queues];
+pub(crate) const ALONE: &[&dyn Bench] = &[&queues::Queues, &request_response::RequestResponse];
 
 /// One benchmark: a set of rows, each run by every contestant in a process of its own.
 pub(crate) trait Bench: Sync {
@@ -142,7 +143,7 @@ pub(crate) fn default_flags(bench: &dyn Bench) -> ArgMatches {
 }
 
 /// "1 thread", "2 threads".
-fn count(n: usize, noun: &str) -> String {
+pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
