@@ -3,11 +3,11 @@
 //! Places are counted in units from one page below the first, so that pages are numbered from 1. A *hole* here is a maximal free
 //! stretch: it may start in one page, go on over free pages, and end in another. It belongs to the page that it starts in.
 
-use crate::config::{PAGE, PROBES, UNIT, UNITS};
+use crate::config::{KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
 use crate::ground::Ground;
 use crate::holes::{Hole, Page};
 use crate::mode::Mode;
-use crate::table::{NONE, Table};
+use crate::table::{GROUP, Table};
 use crate::word::{MAX_PAGES, Word, class};
 use core::alloc::Layout;
 use core::marker::PhantomData;
@@ -18,6 +18,14 @@ use core::ptr::{NonNull, null_mut};
 pub(crate) struct Stretch {
     pub(crate) at: usize,
     pub(crate) size: usize,
+}
+
+/// Where in which hole a block fits.
+struct Find {
+    hole: Stretch,
+    at: usize,
+    /// The largest other hole of the page; nothing if one goes on in the next page.
+    others: Option<usize>,
 }
 
 /// A heap for one thread at a time. See the crate's theory.
@@ -75,6 +83,12 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         }
         self.used -= size;
         self.release(at, size);
+        if G::RETURNS && self.used == 0 {
+            self.table = Table::EMPTY;
+            self.end = UNITS;
+            // SAFETY: nothing is in use, and the table is forgotten.
+            unsafe { self.ground.reset() };
+        }
     }
 
     /// Makes a block larger or smaller: where it is, or in a tighter hole, or together with the holes around it, or elsewhere. Null if
@@ -131,55 +145,54 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Takes `size` units out of a hole of less than `limit`, a tight one first.
     fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
         let mut classes = self.table.classes() & !0 << class(size).max(1);
-        let mut probes = PROBES;
+        let mut groups = PROBES / GROUP;
         while classes != 0 {
             let lowest = classes & classes.wrapping_neg();
-            let mut page = NONE;
-            loop {
-                page = self.table.next(page + 1, lowest);
-                if page == NONE {
-                    break;
+            let group = self.table.group(lowest);
+            for page in group..group + GROUP {
+                if self.table.word(page).bit() != lowest {
+                    continue;
                 }
-                if let Some((hole, at)) = self.look(page, size, align) {
-                    if hole.size >= limit {
+                if let Some(find) = self.look(page, size, align) {
+                    if find.hole.size >= limit {
                         return None;
                     }
-                    self.take(hole, at, size);
-                    return Some(at);
-                }
-                probes -= 1;
-                if probes & 15 == 0 {
-                    break;
+                    self.take(find.hole, find.at, size, find.others);
+                    return Some(find.at);
                 }
             }
             classes &= !lowest;
-            if probes < 16 {
+            groups -= 1;
+            if groups == 1 {
                 // From here on the first look is good.
                 classes &= !0 << (class(size + align / UNIT) + 1).min(63);
+                groups = usize::MAX;
             }
         }
         None
     }
 
-    /// The tightest hole of `page` for `size` units aligned to `align` bytes, and where in it they come to lie.
-    fn look(&self, page: usize, size: usize, align: usize) -> Option<(Stretch, usize)> {
-        let mut best = None;
-        let mut limit = usize::MAX;
+    /// The tightest hole of `page` for `size` units aligned to `align` bytes.
+    fn look(&self, page: usize, size: usize, align: usize) -> Option<Find> {
         let word = self.table.word(page);
-        if !word.tail() && !word.is_full() && word.largest() < size || M::CHECKED && !self.vet_list(page) {
+        if !word.ends_free() && word.largest() < size || M::CHECKED && !self.vet_list(page) {
             return None;
         }
+        let (mut best, mut limit, mut most, mut second, mut crosses) = (None, usize::MAX, 0, 0, word.is_full());
         self.each_hole(page, |hole| {
+            second = second.max(most.min(hole.size));
+            most = most.max(hole.size);
+            crosses |= hole.at + hole.size > (page + 1) * UNITS;
             if hole.size < size || hole.size >= limit {
                 return;
             }
-            let start = self.address(hole.at).addr();
-            let at = hole.at + (start.wrapping_neg() & (align - 1)) / UNIT;
+            let at = hole.at + (self.address(hole.at).addr().wrapping_neg() & (align - 1)) / UNIT;
             if at + size <= hole.at + hole.size {
                 (best, limit) = (Some((hole, at)), hole.size);
             }
         });
-        best
+        let others = if crosses { None } else { Some(if limit == most { second } else { most }) };
+        best.map(|(hole, at)| Find { hole, at, others })
     }
 
     /// Calls `f` with each hole that starts in `page`, which is none of a run but the first.
@@ -275,9 +288,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         size
     }
 
-    /// Takes `size` units at `at` out of `hole`.
-    fn take(&mut self, hole: Stretch, at: usize, size: usize) {
-        let to = at + size;
+    /// Takes `size` units at `at` out of `hole`. The hole is within its page if the largest of the `others` there is given.
+    fn take(&mut self, hole: Stretch, at: usize, size: usize, others: Option<usize>) {
+        let (to, end) = (at + size, hole.at + hole.size);
         self.each_page(at, to, |heap, page, from, to| {
             if to - from == UNITS {
                 return heap.table.set(page, Word::default());
@@ -287,9 +300,15 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             let first = unsafe { list.cut(if word.is_full() { list.whole() } else { word.first() }, from, to) };
             heap.table.put(page, word.with_first(first));
         });
+        if let Some(others) = others {
+            let word = self.table.word(page(at));
+            let largest = others.max(at - hole.at).max(end - to);
+            let tail = if end % UNITS == 0 { to < end } else { word.tail() };
+            return self.table.set(page(at), Word::partial(word.first(), largest, tail).with_class(class(largest)));
+        }
         self.settle(hole.at, at);
-        self.settle(to, hole.at + hole.size);
-        let mut last = NONE;
+        self.settle(to, end);
+        let mut last = 0;
         for page in [page(hole.at), page(at), page(to - 1), page(to)] {
             if page != last {
                 self.refresh(page);
@@ -301,27 +320,44 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Frees `size` units at `at`.
     pub(crate) fn release(&mut self, at: usize, size: usize) {
         let to = at + size;
-        let (before, after) = (self.back(at), self.ahead(to));
+        let (mut start, mut end) = (at, to);
         self.each_page(at, to, |heap, page, from, to| {
             let word = heap.table.word(page);
-            // SAFETY: a page of the heap; the units are nobody's from here on.
-            let first = if to - from < UNITS { unsafe { heap.list(page).fill(word.first(), from, to) } } else { 0 };
-            // SAFETY: the list's first hole.
-            if to - from == UNITS || first == 0 && unsafe { heap.list(page).hole(0).size } == UNITS {
-                heap.table.set(page, Word::full(1));
-            } else {
+            let mut part = Hole { at: 0, size: UNITS, next: UNITS };
+            if to - from < UNITS {
+                // SAFETY: a page of the heap; the units are nobody's from here on.
+                let (first, hole) = unsafe { heap.list(page).fill(word.first(), from, to) };
                 heap.table.put(page, word.with_first(first));
+                part = hole;
             }
+            if part.size == UNITS {
+                heap.table.set(page, Word::full(1));
+            }
+            start = start.min(page * UNITS + part.at);
+            end = page * UNITS + part.at + part.size;
         });
-        let word = self.table.word(page(to));
-        if word.is_full() {
-            self.table.set(page(to), word.with_class(0));
+        let (first, last) = (page(start), page(end));
+        let alone = start % UNITS != 0 || !self.table.word(first - 1).ends_free();
+        if alone && first == last {
+            let (word, size) = (self.table.word(first), end - start);
+            let largest = word.largest().max(size);
+            return self.table.set(first, Word::partial(word.first(), largest, word.tail()).in_class_from(word, class(size)));
         }
-        self.settle(at - before, to + after);
-        self.refresh(page(at - before));
-        self.refresh(page(to + after));
+        if start % UNITS == 0 {
+            start -= self.back_of(first);
+        }
+        if end % UNITS == 0 {
+            let word = self.table.word(last);
+            end += self.head(last);
+            if word.is_full() {
+                self.table.set(last, word.with_class(0));
+            }
+        }
+        self.settle(start, end);
+        self.refresh(page(start));
+        self.refresh(page(end));
         if G::RETURNS {
-            self.retire(at, to, (at - before).div_ceil(UNITS), page(to + after));
+            self.retire(at, to, start.div_ceil(UNITS), page(end));
         }
     }
 
@@ -347,20 +383,18 @@ impl<G: Ground, M: Mode> Heap<G, M> {
 
     /// Looks at the holes of `page` anew.
     fn refresh(&mut self, page: usize) {
-        let word = self.table.word(page);
-        let (mut most, mut largest) = (0, 0);
+        let mut word = self.table.word(page);
+        let (mut most, mut largest, mut tail) = (0, 0, false);
         self.each_hole(page, |hole| {
             most = most.max(hole.size);
-            largest = largest.max(hole.size.min(UNITS - hole.at % UNITS));
+            let room = (page + 1) * UNITS - hole.at;
+            largest = largest.max(hole.size.min(room));
+            tail |= hole.size >= room;
         });
-        let new = if word.is_full() {
-            word
-        } else {
-            // SAFETY: a page of the heap.
-            let last = unsafe { self.list(page).before(word.first(), UNITS) }.0;
-            Word::partial(word.first(), largest, last.is_some_and(|last| last.at + last.size == UNITS))
-        };
-        self.table.set(page, new.with_class(class(most)));
+        if !word.is_full() {
+            word = Word::partial(word.first(), largest, tail);
+        }
+        self.table.set(page, word.with_class(class(most)));
     }
 
     /// Makes a block of `old` units one of `new`, at most as many.
@@ -383,7 +417,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         let after = self.ahead(at + old);
         if old + after >= new {
             self.used += new - old;
-            self.take(Stretch { at: at + old, size: after }, at + old, new - old);
+            self.take(Stretch { at: at + old, size: after }, at + old, new - old, None);
             return Some(at);
         }
         if let Some(place) = self.fit(new, align, usize::MAX) {
@@ -396,10 +430,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         let place = before.at + (self.address(before.at).addr().wrapping_neg() & (align - 1)) / UNIT;
         if place < at && place + new <= at + old + after {
             self.used += new - old;
-            self.take(before, place, at - place);
+            self.take(before, place, at - place, None);
             let (end, wanted) = (at + old, place + new);
             if wanted > end {
-                self.take(Stretch { at: end, size: after }, end, wanted - end);
+                self.take(Stretch { at: end, size: after }, end, wanted - end, None);
             }
             self.copy(at, place, old);
             if wanted < end {
@@ -462,7 +496,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Gives the pages among `at .. to` back that are free now, or takes note of them. Free are `from .. end`.
     fn retire(&mut self, at: usize, to: usize, from: usize, end: usize) {
         let free = from.max(page(at))..end.min(page(to - 1) + 1);
-        let most = (page(self.end) / 128).min(64);
+        let most = (page(self.end) / KEPT_PART).min(KEPT_MOST);
         let Some(pending) = self.ground.pending() else { return };
         if free.is_empty() {
             return;
@@ -482,7 +516,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     }
 
     /// Gives back those of `pages` that are free.
-    fn give_back(&mut self, pages: core::ops::Range<usize>) {
+    pub(crate) fn give_back(&mut self, pages: core::ops::Range<usize>) {
         let mut start = pages.start;
         for page in pages.start..pages.end + 1 {
             if page < pages.end && self.table.word(page).is_full() {

@@ -89,30 +89,31 @@ impl Page {
         (previous, next)
     }
 
-    /// Frees `from .. to`; returns the new first hole.
+    /// Frees `from .. to`; returns the new first hole, and the hole that this is part of now.
     ///
     /// # Safety
     /// The page is the heap's, `first` its first hole, and the units are nobody's and in no hole.
-    pub(crate) unsafe fn fill(self, first: usize, from: usize, to: usize) -> usize {
+    pub(crate) unsafe fn fill(self, first: usize, from: usize, to: usize) -> (usize, Hole) {
         // SAFETY: the caller's.
         unsafe {
             let (previous, next) = self.before(first, from);
             let mut hole = Hole { at: from, size: to - from, next };
             if next == to && to < UNITS {
                 let after = self.hole(next);
-                hole = Hole { size: hole.size + after.size, next: after.next, ..hole };
+                hole.size += after.size;
+                hole.next = after.next;
             }
-            let Some(previous) = previous else {
-                self.write(hole);
-                return from;
-            };
-            if previous.at + previous.size == from {
-                self.write(Hole { at: previous.at, size: previous.size + hole.size, ..hole });
-            } else {
-                self.write(hole);
-                self.write(Hole { next: from, ..previous });
+            let mut first = first;
+            match previous {
+                None => first = from,
+                Some(previous) if previous.at + previous.size == from => {
+                    hole.at = previous.at;
+                    hole.size += previous.size;
+                }
+                Some(previous) => self.write(Hole { next: from, ..previous }),
             }
-            first
+            self.write(hole);
+            (first, hole)
         }
     }
 

@@ -1,50 +1,62 @@
 //! The table: a word per page, and above the words an index of the size classes that occur.
 //!
-//! A node of the index is the set of classes of its sixteen children, as bits. So the lowest page with a hole of a class is found by
-//! looking at sixteen nodes per level, and there are few levels: five for 4 GiB.
+//! A node of the index is the set of classes of its sixteen children, as bits. So the lowest sixteen pages among which is one of a class
+//! are found by looking at sixteen nodes per level, and there are few levels: five for 4 GiB.
+//!
+//! ```text
+//! | root | ... | a node for 256 pages each | a node for 16 pages each | a word for each page |
+//! ```
 //!
 //! Pages are numbered from 1; the words at both ends of the table are pages without holes, so that every page has neighbours.
 
 use crate::config::{FAN, UNITS};
 use crate::word::Word;
 
-/// See the module. The words come first, then the levels of the index from below.
+/// See the module.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
+    root: *mut u64,
     words: *mut Word,
     /// Words, both ends included: a multiple of sixteen.
     places: usize,
 }
 
 static ENDS: [Word; 2] = [Word::partial(UNITS, 0, false); 2];
-
-/// No page.
-pub(crate) const NONE: usize = 0;
+static NO_CLASSES: u64 = 0;
 
 /// Alignment of a table, in bytes.
 pub(crate) const ALIGN: usize = align_of::<u64>();
 
+/// Pages under a node of the lowest level.
+pub(crate) const GROUP: usize = 1 << FAN;
+
+const fn parents(nodes: usize) -> usize {
+    (nodes + GROUP - 1) >> FAN
+}
+
+/// Nodes of the index above `places` words.
+const fn nodes(places: usize) -> usize {
+    let (mut all, mut level) = (0, places);
+    while level > 1 {
+        level = parents(level);
+        all += level;
+    }
+    all
+}
+
 impl Table {
     /// A table of no pages: only the words at both ends, which nobody writes.
-    pub(crate) const EMPTY: Self = Self { words: (&raw const ENDS).cast_mut().cast(), places: 0 };
+    pub(crate) const EMPTY: Self =
+        Self { root: (&raw const NO_CLASSES).cast_mut(), words: (&raw const ENDS).cast_mut().cast(), places: 0 };
 
     /// Places of a table for pages `1 ..= pages`.
     pub(crate) const fn places(pages: usize) -> usize {
-        (pages + 2).next_multiple_of(1 << FAN)
+        (pages + 2).next_multiple_of(GROUP)
     }
 
     /// Bytes of a table with that many places.
     pub(crate) const fn bytes(places: usize) -> usize {
-        let (mut bytes, mut nodes) = (places * size_of::<Word>(), places);
-        while nodes > 1 {
-            nodes = Self::parents(nodes);
-            bytes += nodes * size_of::<u64>();
-        }
-        bytes
-    }
-
-    const fn parents(nodes: usize) -> usize {
-        (nodes + (1 << FAN) - 1) >> FAN
+        places * size_of::<Word>() + nodes(places) * size_of::<u64>()
     }
 
     /// A table at `at`.
@@ -52,12 +64,13 @@ impl Table {
     /// # Safety
     /// [`Self::bytes`] bytes there are zero, aligned to [`ALIGN`], and the table's.
     pub(crate) unsafe fn new(at: *mut u8, places: usize) -> Self {
-        Self { words: at.cast(), places }
+        let root = at.cast::<u64>();
+        Self { root, words: root.wrapping_add(nodes(places)).cast(), places }
     }
 
     /// Where it is, and how many places it has.
     pub(crate) fn parts(self) -> (*mut u8, usize) {
-        (self.words.cast(), self.places)
+        (self.root.cast(), self.places)
     }
 
     /// Pages that have a word.
@@ -80,101 +93,83 @@ impl Table {
     }
 
     /// Writes it.
+    #[inline]
     pub(crate) fn set(self, page: usize, word: Word) {
         let old = self.word(page);
         self.put(page, word);
         if old.bit() != word.bit() {
-            self.update(page);
+            self.update(page, old.bit(), word.bit());
         }
     }
 
-    /// Tells the nodes above `page` of its class.
-    fn update(self, page: usize) {
-        let (mut at, mut nodes, mut level) = (page, self.places, None::<*mut u64>);
+    /// Tells the nodes above `page` that it has left the class `gone` for `come`.
+    fn update(self, page: usize, mut gone: u64, come: u64) {
+        let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
-            let group = at & !((1 << FAN) - 1);
-            let mut set = 0;
-            for child in group..(group + (1 << FAN)).min(nodes) {
-                set |= self.set_of(level, child);
+            if gone != 0 && self.has(level, at & !(GROUP - 1), nodes, gone) {
+                gone = 0;
             }
-            let above = self.above(level, nodes);
-            at >>= FAN;
-            nodes = Self::parents(nodes);
-            level = Some(above);
-            // SAFETY: a node of the level above, which has one for each group.
+            (at, nodes) = (at >> FAN, parents(nodes));
+            level = level.wrapping_sub(nodes);
+            // SAFETY: a node of the level above, which has one for each group and lies before it.
             unsafe {
-                if above.add(at).read() == set {
+                let old = level.add(at).read();
+                let new = old & !gone | come;
+                if new == old {
                     return;
                 }
-                above.add(at).write(set);
+                level.add(at).write(new);
             }
         }
     }
 
-    /// The classes of node `at` of a level; the words are the level `None`.
+    /// Whether a node of the group at `from` has a class; of a level of `nodes` nodes.
+    fn has(self, level: *mut u64, from: usize, nodes: usize, class: u64) -> bool {
+        (from..(from + GROUP).min(nodes)).any(|node| self.set_of(level, node) & class != 0)
+    }
+
+    /// The classes of node `at` of a level.
     #[inline]
-    fn set_of(self, level: Option<*mut u64>, at: usize) -> u64 {
-        match level {
-            None => self.word(at).bit(),
-            // SAFETY: `at` is a node of the level.
-            Some(level) => unsafe { level.add(at).read() },
+    fn set_of(self, level: *mut u64, at: usize) -> u64 {
+        if level == self.words.cast() {
+            return self.word(at).bit();
         }
+        // SAFETY: a node of the level.
+        unsafe { level.add(at).read() }
     }
 
-    /// The level above one of `nodes` nodes.
-    fn above(self, level: Option<*mut u64>, nodes: usize) -> *mut u64 {
-        match level {
-            None => self.words.wrapping_add(nodes).cast(),
-            Some(level) => level.wrapping_add(nodes),
-        }
-    }
-
-    /// The first page from `page` on whose class is one of `classes`, or [`NONE`]. At most sixteen nodes per level up, and as many down.
-    pub(crate) fn next(self, page: usize, classes: u64) -> usize {
-        let mut levels = [(None, self.places); 8];
-        let (mut level, mut at) = (0, page);
-        loop {
-            let (nodes, len) = levels[level & 7];
-            if at >= len {
-                return NONE;
-            }
-            if self.set_of(nodes, at) & classes != 0 {
-                if level == 0 {
-                    return at;
-                }
-                level -= 1;
-                at <<= FAN;
-                continue;
-            }
-            at += 1;
-            if at & ((1 << FAN) - 1) == 0 {
-                if len <= 1 << FAN {
-                    return NONE;
-                }
-                levels[(level + 1) & 7] = (Some(self.above(nodes, len)), Self::parents(len));
-                level += 1;
-                at >>= FAN;
+    /// The first of the lowest sixteen pages among which is one of `class`. Some page must be.
+    pub(crate) fn group(self, class: u64) -> usize {
+        let (mut level, mut at) = (self.root, 0);
+        // Of a node's pages.
+        let mut shift = ((self.places - 1).ilog2() / FAN + 1) * FAN;
+        while shift > FAN {
+            level = level.wrapping_add((self.places + (1 << shift) - 1) >> shift);
+            shift -= FAN;
+            at <<= FAN;
+            // SAFETY: a node of the level, since it or one of its siblings further on has the class.
+            while unsafe { level.add(at).read() } & class == 0 {
+                at += 1;
             }
         }
+        at << FAN
     }
 
     /// Every class that occurs.
+    #[inline]
     pub(crate) fn classes(self) -> u64 {
-        if self.places == 0 {
-            return 0;
-        }
-        // SAFETY: the last of the table is the one node of its top level.
-        unsafe { self.words.cast::<u8>().add(Self::bytes(self.places) - size_of::<u64>()).cast::<u64>().read() }
+        // SAFETY: there is a root, if only that of no pages.
+        unsafe { self.root.read() }
     }
 
-    /// True if the index above `page` has its class, and nothing that its children have not.
+    /// True if the index above `page` is what its children are.
     pub(crate) fn is_indexed(self, page: usize) -> bool {
-        let (mut at, mut nodes, mut level) = (page, self.places, None::<*mut u64>);
+        let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
-            let group = at & !((1 << FAN) - 1);
-            let set = (group..(group + (1 << FAN)).min(nodes)).fold(0, |set, child| set | self.set_of(level, child));
-            level = Some(self.above(level, nodes));
-            (at, nodes) = (at >> FAN, Self::parents(nodes));
+            let group = at & !(GROUP - 1);
+            let set = (group..(group + GROUP).min(nodes)).fold(0, |set, child| set | self.set_of(level, child));
+            (at, nodes) = (at >> FAN, parents(nodes));
+            level = level.wrapping_sub(nodes);
             if self.set_of(level, at) != set {
                 return false;
             }

@@ -57,6 +57,12 @@ impl Word {
         Self(self.0 & (1 << CLASS_SHIFT) - 1 | class << CLASS_SHIFT)
     }
 
+    /// The same in the class of `other`, or in `class` if that is higher.
+    pub(crate) const fn in_class_from(self, other: Self, class: u32) -> Self {
+        let old = other.0 >> CLASS_SHIFT;
+        self.with_class(if old > class { old } else { class })
+    }
+
     /// The class of the largest hole that starts here, as a bit; none if none does.
     pub(crate) const fn bit(self) -> u64 {
         (1 << (self.0 >> CLASS_SHIFT)) & !1
