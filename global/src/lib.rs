@@ -17,6 +17,8 @@ pub use kmem::Kmem;
 pub use kmem_base::knobs::{Knob, Refusal, Settings};
 #[cfg(feature = "count")]
 pub use kmem_base::sync::count;
+/// First fit for small systems: heaps in a buffer, over a callback, over pages.
+pub use kmem_slob as slob;
 /// The allocator underneath, for what the safe face leaves out: bulk operations, reservations, tunables, instances of one's own.
 pub use kmem_slubq as slubq;
 pub use kmem_slubq::{CreateError, Flags, Level};

@@ -4,6 +4,7 @@
 mod faults;
 #[cfg(any(test, feature = "testing"))]
 mod faulty;
+#[cfg(feature = "os")]
 mod os;
 #[cfg(loom)]
 mod scratch;
@@ -12,7 +13,8 @@ mod scratch;
 pub use faults::{Call, Faults, Plan};
 #[cfg(any(test, feature = "testing"))]
 pub use faulty::FaultySource;
-pub use os::OsSource;
+#[cfg(feature = "os")]
+pub use os::{OsSource, os_page};
 #[cfg(loom)]
 pub use scratch::Scratch;
 
@@ -60,12 +62,4 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// # Safety
     /// It is whole, from [`Self::map`], [`Self::remap`] or [`Self::reserve`], or an end of a reservation; and dead.
     unsafe fn unmap(&self, at: NonNull<u8>, len: usize);
-}
-
-/// Bytes of an OS page, read from the kernel at run time: aarch64 machines differ in it.
-#[must_use]
-pub fn os_page() -> usize {
-    // SAFETY: only reads the auxiliary vector.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
 }

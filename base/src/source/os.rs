@@ -127,3 +127,11 @@ unsafe impl PageSource for OsSource {
         unsafe { libc::munmap(at.as_ptr().cast(), len) };
     }
 }
+
+/// Bytes of an OS page, read from the kernel at run time: aarch64 machines differ in it.
+#[must_use]
+pub fn os_page() -> usize {
+    // SAFETY: only reads the auxiliary vector.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
+}
