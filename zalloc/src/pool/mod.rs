@@ -328,7 +328,8 @@ impl<S: PageSource> Drop for Pool<S> {
     }
 }
 
-fn cpus() -> usize {
+/// CPUs of the machine.
+pub(crate) fn cpus() -> usize {
     // SAFETY: takes a number.
     let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
     usize::try_from(count).unwrap_or(1).max(1)
