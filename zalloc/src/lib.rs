@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cache;
 pub mod codec;
 pub mod pool;
 pub mod spool;
 pub mod tmem;
 
+pub use cache::CompressedCache;
 pub use pool::Pool;
 pub use spool::{AllocError, Budget, Builder, Class, Compaction, Handle, HandleError, ReadGuard, Stats, Zspool};
 pub use tmem::Tmem;

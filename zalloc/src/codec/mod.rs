@@ -5,8 +5,8 @@ mod lz4;
 #[cfg(feature = "zstd")]
 mod zstd;
 
-pub(crate) use level::Level;
 pub use level::AnyCodec;
+pub(crate) use level::Level;
 pub use lz4::Lz4;
 #[cfg(feature = "zstd")]
 pub use zstd::Zstd;

@@ -19,7 +19,15 @@ impl Zstd {
     /// Of `level`, which is brought into 1 to 19; 3 is the library's own choice.
     #[must_use]
     pub const fn level(level: i32) -> Self {
-        Self { level: if level < 1 { 1 } else if level > NAMES.len() as i32 { NAMES.len() as i32 } else { level } }
+        Self {
+            level: if level < 1 {
+                1
+            } else if level > NAMES.len() as i32 {
+                NAMES.len() as i32
+            } else {
+                level
+            },
+        }
     }
 }
 

@@ -247,7 +247,13 @@ impl<S: PageSource> Pool<S> {
     }
 
     /// Makes data again of what [`Self::read_stored`] has copied, in whatever way it came here.
-    pub(crate) fn unpack(&self, meta: Meta, stored: &[u8], codecs: &mut areas::Codecs<'_>, to: &mut [u8]) -> Result<usize, LoadError> {
+    pub(crate) fn unpack(
+        &self,
+        meta: Meta,
+        stored: &[u8],
+        codecs: &mut areas::Codecs<'_>,
+        to: &mut [u8],
+    ) -> Result<usize, LoadError> {
         let to = self.target(meta, to)?;
         match meta.form() {
             Form::Filled => return Err(LoadError::Corrupt),

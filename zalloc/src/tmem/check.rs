@@ -1,8 +1,8 @@
 //! Walks of everything.
 
+use super::Tmem;
 use super::backing::File;
 use super::page::{Place, State};
-use super::Tmem;
 use kmem_base::source::PageSource;
 
 impl<S: PageSource> Tmem<S> {

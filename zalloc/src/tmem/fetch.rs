@@ -1,11 +1,11 @@
 //! Gets: from memory, or from the backing file.
 
+use super::Tmem;
 use super::backing::Identity;
 use super::error::GetError;
 use super::key::{Oid, PoolId, Uuid};
 use super::page::{Access, Place};
 use super::shard::Name;
-use super::Tmem;
 use crate::pool::{Handle, Meta, Parts};
 use kmem_base::source::PageSource;
 use kmem_base::sync::relax;
@@ -76,7 +76,9 @@ impl<S: PageSource> Tmem<S> {
             if !to.has_room(len) {
                 return Err(GetError::Short);
             }
-            if name.pool.is_exclusive() && let Access::Now(handle) = shard.pages.get_mut(id).access() {
+            if name.pool.is_exclusive()
+                && let Access::Now(handle) = shard.pages.get_mut(id).access()
+            {
                 shard.remove(id);
                 shard.counts.hits += 1;
                 drop(shard);
@@ -111,7 +113,8 @@ impl<S: PageSource> Tmem<S> {
 
     /// Reads a page that nobody else can find any more.
     fn take_out(&self, handle: Handle, to: &mut impl Target) -> Result<usize, GetError> {
-        let read = to.bytes(handle.len()).ok_or(GetError::Short).and_then(|to| self.pool.load(handle, to).map_err(|_| GetError::Lost));
+        let read =
+            to.bytes(handle.len()).ok_or(GetError::Short).and_then(|to| self.pool.load(handle, to).map_err(|_| GetError::Lost));
         self.discard(handle);
         read
     }

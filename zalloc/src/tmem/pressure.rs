@@ -1,9 +1,9 @@
 //! What is done when the pool is full: ephemeral pages vanish, persistent ones are written back (theory 5.4).
 
+use super::Tmem;
 use super::backing::File;
 use super::key::Uuid;
 use super::stats::Written;
-use super::Tmem;
 use crate::pool::{HEADROOM, Handle, Packed, Parts, StoreError};
 use crate::spool::Budget;
 use kmem_base::source::PageSource;
@@ -143,4 +143,3 @@ impl<S: PageSource> Tmem<S> {
         true
     }
 }
-

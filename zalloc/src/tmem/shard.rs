@@ -1,12 +1,12 @@
 //! The index: objects and their pages, by name, by object, by pool and by age. One shard has its share of the objects, each with all its
 //! pages, behind one lock.
 
+use super::MOST_POOLS;
 use super::key::{Oid, PoolId};
 use super::list::{Links, List, Node};
 use super::page::{AGE, Page, Place, SIBLINGS, Version};
 use super::slots::{Buckets, Chained, NONE, Slots};
 use super::stats::Counts;
-use super::MOST_POOLS;
 use crate::pool::Handle;
 
 /// The list of a pool's objects.
