@@ -2,4 +2,4 @@
 
 pub mod spool;
 
-pub use spool::{AllocError, Budget, Builder, Class, Compaction, Handle, HandleError, ReadGuard, Stats, Zspool};
+pub use spool::{AllocError, Broken, Budget, Builder, ClassStats, Compaction, Handle, HandleError, ReadGuard, Stats, Zspool};
