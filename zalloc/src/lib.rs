@@ -8,5 +8,5 @@ pub mod tmem;
 
 pub use cache::CompressedCache;
 pub use pool::Pool;
-pub use spool::{AllocError, Budget, Builder, Class, Compaction, Handle, HandleError, ReadGuard, Stats, Zspool};
+pub use spool::{AllocError, Broken, Budget, Builder, ClassStats, Compaction, Handle, HandleError, ReadGuard, Stats, Zspool};
 pub use tmem::Tmem;

@@ -1,8 +1,8 @@
 //! The compressed pool: lengths, forms, limits, and what is no handle.
 
-mod common;
+mod data;
 
-use common::{Rng, mixed, noise, text};
+use data::{Rng, mixed, noise, text};
 use kmem_zalloc::codec::{AnyCodec, Codec, Lz4};
 use kmem_zalloc::pool::{CreateError, Handle, Incompressible, LONGEST, LoadError, Pool, Recompress, Settings, Shape, StoreError};
 use std::collections::HashMap;

@@ -1,10 +1,10 @@
 //! The keyed store: its contract, and random operations beside a map. `KMEM_ZALLOC_OPS=100000000` does as many of them.
 
-mod common;
-#[path = "common/model.rs"]
+mod data;
+#[path = "data/model.rs"]
 mod model;
 
-use common::{Rng, noise, text};
+use data::{Rng, noise, text};
 use kmem_zalloc::pool::{Incompressible, Settings, StoreError};
 use kmem_zalloc::tmem::{GetError, Lifetime, Oid, PoolError, PutError, Sharing, Tmem, Uuid};
 use model::{Disk, Model, decode};

@@ -48,6 +48,12 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// `at .. at + len` is committed or mapped.
     unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize);
 
+    /// Asks for small pages only, where memory will be given back page by page. Only a hint, too.
+    ///
+    /// # Safety
+    /// `at .. at + len` is committed or mapped.
+    unsafe fn advise_small(&self, _at: NonNull<u8>, _len: usize) {}
+
     /// Changes the length of a mapping from [`Self::map`], moving it only if `may_move`; the contents move along, added bytes
     /// are zero.
     ///

@@ -106,6 +106,12 @@ unsafe impl PageSource for OsSource {
     unsafe fn advise_huge(&self, _at: NonNull<u8>, _len: usize) {}
 
     #[cfg(target_os = "linux")]
+    unsafe fn advise_small(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_NOHUGEPAGE) };
+    }
+
+    #[cfg(target_os = "linux")]
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
         // SAFETY: the caller's range is one whole mapping of ours.
         unsafe {

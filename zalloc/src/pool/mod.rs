@@ -307,7 +307,7 @@ impl<S: PageSource> Pool<S> {
         if stats.filled + stats.raw > stats.held || stats.stored_bytes > stats.original_bytes {
             return Err("the counters contradict each other");
         }
-        self.spool.check()
+        self.spool.check().map_err(|broken| broken.what)
     }
 }
 

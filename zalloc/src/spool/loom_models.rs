@@ -1,0 +1,1 @@
+//! Models (theory 3.5).
