@@ -18,6 +18,21 @@ pub use scratch::Scratch;
 
 use core::ptr::NonNull;
 
+/// Some bytes; laid out as the system's `iovec`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Range {
+    /// The first one.
+    pub at: NonNull<u8>,
+    /// How many.
+    pub len: usize,
+}
+
+// SAFETY: an address and a length; what may be done with the memory is for others to say.
+unsafe impl Send for Range {}
+// SAFETY: as above.
+unsafe impl Sync for Range {}
+
 /// Supplies address space and memory. Every call may fail, and a failed call has changed nothing.
 ///
 /// # Safety
@@ -41,6 +56,16 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// # Safety
     /// The bytes are committed or mapped, and their contents are dead.
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool;
+
+    /// [`Self::purge`] of several ranges, if possible in one call to the system: every call that gives memory back interrupts every CPU
+    /// that the process runs on. True if all of the bytes read as zero from now on.
+    ///
+    /// # Safety
+    /// As [`Self::purge`], for each of the ranges.
+    unsafe fn purge_all(&self, ranges: &[Range]) -> bool {
+        // SAFETY: the caller's. Each is tried, even after one has failed.
+        ranges.iter().fold(true, |all, range| unsafe { self.purge(range.at, range.len) } && all)
+    }
 
     /// Asks for huge pages behind committed or mapped bytes. Only a hint: nothing depends on it.
     ///

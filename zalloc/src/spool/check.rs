@@ -106,7 +106,7 @@ impl Inner {
         hold(slot < self.slots.begun && !slot.is_multiple_of(PAGE_SLOTS), "an object has a slot", place)?;
         let word = self.slot(slot).load();
         hold(!word.is_vacant() && word.generation().0 > 0, "its slot is in use", place)?;
-        let at = Location::new(place, index * class.shape().size as usize);
+        let at = Location::new(place, class.shape().offset(index));
         hold(word.location() == at, "its slot leads back to it", place)?;
         hold(Class::of(word.size()) == class, "its size is of its class", place)?;
         hold(!word.is_moving(), "nothing moves while the lock is held", place)?;

@@ -22,9 +22,11 @@ impl Shape {
     /// A span of `pages` pages for objects of `size` bytes.
     const fn of(size: usize, pages: usize) -> Self {
         let bare = pages * PAGE / size;
-        let objects = if bare <= INLINE { bare } else { pages * PAGE / (size + size_of::<u32>()) };
-        let most = if objects < SPAN_OBJECTS { objects } else { SPAN_OBJECTS };
-        Self { size: size as u16, pages: pages as u8, objects: most as u16 }
+        let mut objects = if bare < SPAN_OBJECTS { bare } else { SPAN_OBJECTS };
+        while objects > INLINE && reverse_index(objects) + objects * size > pages * PAGE {
+            objects -= 1;
+        }
+        Self { size: size as u16, pages: pages as u8, objects: objects as u16 }
     }
 
     /// The span that costs least per byte of its objects. Of equal ones the shorter.
@@ -46,25 +48,36 @@ impl Shape {
         self.pages as usize * PAGE + DESCRIPTOR
     }
 
-    /// True if the reverse index is in the descriptor, not at the span's end.
+    /// True if the reverse index is in the descriptor, not at the span's beginning.
     pub(super) const fn is_inline(self) -> bool {
         self.objects as usize <= INLINE
     }
 
-    /// Bytes of the reverse index at the span's end.
-    pub(super) const fn tail(self) -> usize {
-        if self.is_inline() { 0 } else { self.objects as usize * size_of::<u32>() }
+    /// Bytes before the first object: the reverse index, unless it is in the descriptor. It is at the beginning since a span is filled
+    /// from there: a young one takes no page for it alone.
+    pub(super) const fn head(self) -> usize {
+        reverse_index(self.objects as usize)
+    }
+
+    /// Bytes before an object.
+    #[inline]
+    pub(super) const fn offset(self, index: usize) -> usize {
+        self.head() + index * self.size as usize
+    }
+
+    /// The object at an offset.
+    pub(super) const fn index(self, offset: usize) -> usize {
+        (offset - self.head()) / self.size as usize
     }
 
     /// Pages of the object `index`, as bits.
     pub(super) const fn pages_of(self, index: usize) -> u16 {
-        pages_between(index * self.size as usize, (index + 1) * self.size as usize)
+        pages_between(self.offset(index), self.offset(index + 1))
     }
 
     /// Pages of the reverse index, as bits.
-    pub(super) const fn tail_pages(self) -> u16 {
-        let end = self.pages as usize * PAGE;
-        pages_between(end - self.tail(), end)
+    pub(super) const fn head_pages(self) -> u16 {
+        pages_between(0, self.head())
     }
 
     /// Every page of the span, as bits.
@@ -75,7 +88,7 @@ impl Shape {
     /// Pages that so many objects take, packed.
     pub(super) const fn packed(self, objects: usize) -> usize {
         let (full, rest) = (objects / self.objects as usize, objects % self.objects as usize);
-        let last = if rest == 0 { 0 } else { (pages_between(0, rest * self.size as usize) | self.tail_pages()).count_ones() };
+        let last = if rest == 0 { 0 } else { pages_between(0, self.offset(rest)).count_ones() };
         full * self.pages as usize + last as usize
     }
 
@@ -83,6 +96,11 @@ impl Shape {
     pub(super) const fn is_paged(self) -> bool {
         (self.size as usize).is_multiple_of(PAGE)
     }
+}
+
+/// Bytes of a reverse index that is not in the descriptor: objects behind it are aligned.
+const fn reverse_index(objects: usize) -> usize {
+    if objects <= INLINE { 0 } else { (objects * size_of::<u32>()).next_multiple_of(STEP) }
 }
 
 /// The pages that hold bytes `from .. to` of a place, as bits.
@@ -185,7 +203,7 @@ mod tests {
     fn objects_and_reverse_index_fit_and_no_span_would_be_better() {
         for size in (STEP..=MAX_SIZE).step_by(STEP) {
             let best = Shape::best(size);
-            let bytes = best.objects as usize * size + best.tail();
+            let bytes = best.offset(best.objects as usize);
             assert!(bytes <= best.pages as usize * PAGE && best.objects as usize <= SPAN_OBJECTS && best.objects > 0);
             let cost = |shape: Shape| shape.cost() as f64 / (shape.objects as f64 * size as f64);
             for pages in 1..=SPAN_PAGES {
@@ -211,7 +229,7 @@ mod tests {
         assert_eq!(pages_between(0, 65536), 0xFFFF);
         for class in Class::all() {
             let shape = class.shape();
-            let objects = (0..shape.objects as usize).fold(shape.tail_pages(), |pages, index| pages | shape.pages_of(index));
+            let objects = (0..shape.objects as usize).fold(shape.head_pages(), |pages, index| pages | shape.pages_of(index));
             assert_eq!(objects & !shape.all_pages(), 0);
             assert_eq!(shape.packed(shape.objects as usize), shape.pages as usize);
             assert_eq!(shape.packed(shape.objects as usize * 3 + 1), 3 * shape.pages as usize + shape.packed(1));

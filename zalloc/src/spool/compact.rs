@@ -1,7 +1,7 @@
 //! Compaction: from the emptiest spans to the fullest, object by object (theory 3.6).
 
 use super::classes::{CLASSES, Class};
-use super::config::PROBES;
+use super::config::{BATCH, PROBES, SPAN_OBJECTS};
 use super::inner::Inner;
 use super::quota::Quota;
 use super::shard::Shard;
@@ -56,9 +56,9 @@ pub struct Compaction {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor {
     class: u8,
-    /// The span that is being emptied, and the first object of it that has not been tried.
+    /// The span that is being emptied, last object first. Those from this one on have been tried.
     from: Option<u32>,
-    object: usize,
+    end: usize,
     /// The span that is being filled.
     to: Option<u32>,
     /// The place whose dead pages are looked for next, after all classes.
@@ -83,6 +83,7 @@ impl Shard {
         let Some(mut cursor) = self.cursor.try_lock() else { return sum };
         while (cursor.class as usize) < CLASSES {
             if !budget.spend(1) {
+                sum.released += self.give_back(0, quota, source);
                 return sum;
             }
             let step = cursor.step(self, &mut self.lock(), quota);
@@ -90,8 +91,8 @@ impl Shard {
                 Step::Moved { bytes, emptied } => {
                     sum.moved += 1;
                     sum.bytes_moved += bytes;
-                    if emptied {
-                        sum.spans += 1;
+                    sum.spans += usize::from(emptied);
+                    if emptied && sum.spans.is_multiple_of(BATCH) {
                         sum.released += self.give_back(0, quota, source);
                     }
                 }
@@ -119,7 +120,7 @@ impl Cursor {
             *self = Self { class: self.class + 1, ..Self::default() };
             return Step::End;
         };
-        self.object = object + 1;
+        self.end = object;
         let Some(bytes) = shard.relocate(inner, from, object, to, quota) else { return Step::Pinned };
         let emptied = !inner.span(from).list.has_span();
         if emptied {
@@ -140,20 +141,24 @@ impl Cursor {
                 None => inner.emptiest(class)?,
             };
             if self.from != Some(from) {
-                (self.from, self.object) = (Some(from), 0);
+                (self.from, self.end) = (Some(from), SPAN_OBJECTS);
             }
-            let Some(object) = inner.span(from).next_used(self.object) else {
+            let Some(object) = inner.span(from).last_used(self.end) else {
                 inner.unlist(from);
                 inner.list_on(from, List::ASIDE);
                 self.from = None;
                 continue;
             };
             let to = match self.to.filter(|place| *place != from && inner.is_partial(*place, class)) {
-                Some(place) => place,
-                None => inner.fullest_but(class, from)?,
+                Some(place) => Some(place),
+                None => inner.fullest_but(class, from),
             };
-            self.to = Some(to);
-            return Some((from, object, to));
+            self.to = to;
+            return match to {
+                Some(to) => Some((from, object, to)),
+                // The last one: within itself.
+                None => inner.span(from).is_loose(object).then_some((from, object, from)),
+            };
         }
     }
 }
@@ -162,7 +167,7 @@ impl Shard {
     /// Moves an object of `from` to `to`, which has room. The bytes moved, or nothing if it is read, written or dying.
     fn relocate(&self, inner: &mut Inner, from: u32, object: usize, to: u32, quota: &Quota) -> Option<usize> {
         let shape = inner.span(from).shape();
-        let old = Location::new(from, object * shape.size as usize);
+        let old = Location::new(from, shape.offset(object));
         let index = inner.reverse(from, shape, object);
         let slot = slot(&self.region, index);
         let word = slot.try_update(Word::start_move).ok()?;

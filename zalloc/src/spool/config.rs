@@ -51,6 +51,8 @@ pub(super) const KEEP_PAGES: u32 = 32;
 
 /// Spans looked at for the emptiest or the fullest of a group.
 pub(super) const PROBES: usize = 16;
+/// Places whose memory is given back in one call: it interrupts every CPU that the process runs on.
+pub(super) const BATCH: usize = 32;
 /// Spans passed over under one lock when looking for pages to give back.
 pub(super) const SWEEP: u32 = 64;
 

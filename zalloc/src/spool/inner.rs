@@ -150,7 +150,7 @@ impl Inner {
         let span = self.span(place);
         let (class, shape) = (span.class, span.shape());
         let index = span.vacancy()?;
-        let missing = (shape.pages_of(index) | shape.tail_pages()) & !span.resident;
+        let missing = (shape.pages_of(index) | shape.head_pages()) & !span.resident;
         let pages = missing.count_ones();
         if pages > 0 && !allowed(pages as usize) {
             return None;
@@ -161,7 +161,7 @@ impl Inner {
         spans.used += 1;
         spans.resident += pages;
         self.set_reverse(place, shape, index, slot);
-        Some(Location::new(place, index * shape.size as usize))
+        Some(Location::new(place, shape.offset(index)))
     }
 
     /// Frees the object there, and its span with the last one.
@@ -184,7 +184,7 @@ impl Inner {
     pub(super) fn put_of(&mut self, at: Location) {
         let span = self.span(at.place());
         let class = span.class;
-        span.put(at.offset() / class.shape().size as usize);
+        span.put(class.shape().index(at.offset()));
         self.spans(class).used -= 1;
     }
 

@@ -104,10 +104,10 @@ impl Region {
         unsafe { self.arena.add(at.bytes()) }
     }
 
-    /// Where the slot's number of an object is, in a span that has its reverse index at its end.
+    /// Where the slot's number of an object is, in a span that has its reverse index at its beginning.
     pub(super) fn reverse(&self, place: u32, shape: Shape, index: usize) -> NonNull<u32> {
-        let end = shape.pages as usize * super::config::PAGE;
-        // SAFETY: within the span (`Shape::tail`), and aligned: spans are, and so is the difference.
-        unsafe { self.place(place).add(end - shape.tail()).cast::<u32>().add(index) }
+        debug_assert!(!shape.is_inline() && index < shape.objects as usize);
+        // SAFETY: within the span (`Shape::head`).
+        unsafe { self.place(place).cast::<u32>().add(index) }
     }
 }

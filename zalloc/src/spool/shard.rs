@@ -2,7 +2,7 @@
 
 use super::classes::Class;
 use super::compact::Cursor;
-use super::config::{CELLS, CELLS_OF_PLACE, KEEP_PAGES, PAGE, PLACE};
+use super::config::{CELLS, CELLS_OF_PLACE, KEEP_PAGES};
 use super::error::AllocError;
 use super::inner::Inner;
 use super::quota::Quota;
@@ -139,40 +139,6 @@ impl Shard {
         inner.put_object(word.location());
         inner.slots.put(&self.region, index);
         inner.supply.spare_pages > KEEP_PAGES
-    }
-
-    /// Gives memory of free places back until at most `keep` pages of it are left, and that of slots that nobody will use again.
-    /// Returns bytes.
-    pub(super) fn give_back(&self, keep: u32, quota: &Quota, source: &dyn PageSource) -> usize {
-        let mut bytes = 0;
-        loop {
-            let mut inner = self.lock();
-            if let Some(page) = inner.slots.take_dead(&self.region) {
-                drop(inner);
-                // SAFETY: a page of the slots; all of its words are dead, and none is written again.
-                let zeroed = unsafe { source.purge(self.region.slot(page).cast(), PAGE) };
-                bytes += if zeroed { PAGE } else { 0 };
-                continue;
-            }
-            if inner.supply.spare_pages <= keep {
-                return bytes;
-            }
-            let Some(place) = inner.supply.take_spare(&self.region) else { return bytes };
-            drop(inner);
-            // SAFETY: a place without a span, on no list; its bytes are dead.
-            let zeroed = unsafe { source.purge(self.region.place(place), PLACE) };
-            let mut inner = self.lock();
-            let pages = inner.span(place).resident.count_ones() as usize;
-            if zeroed {
-                inner.span(place).resident = 0;
-                quota.put(pages);
-                bytes += pages * PAGE;
-            }
-            inner.supply.put(&self.region, place);
-            if !zeroed {
-                return bytes;
-            }
-        }
     }
 
     /// Reads through a live object's cell.

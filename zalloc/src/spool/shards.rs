@@ -10,7 +10,7 @@ use super::word::Slot;
 use core::ptr::{NonNull, null_mut};
 use kmem_base::filled;
 use kmem_base::source::PageSource;
-use kmem_base::sync::{AtomicPtr, AtomicU32, Lock, Ordering, me};
+use kmem_base::sync::{AtomicPtr, AtomicU32, Lock, Ordering};
 
 /// The shards of a pool.
 #[derive(Debug)]
@@ -92,12 +92,13 @@ impl Shards {
         Err(refused)
     }
 
-    /// The shard that this thread looks at first.
+    /// The shard that this thread looks at first: two threads that run at the same time find different ones, once there are enough.
+    #[inline]
     fn home(&self) -> u32 {
         // Relaxed, here and below: any value will do.
         match self.width.load(Ordering::Relaxed) {
             1 => 0,
-            width => (((me() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32) % width,
+            width => cpu() % width,
         }
     }
 
@@ -138,4 +139,18 @@ impl Shards {
             }
         }
     }
+}
+
+/// The CPU that this thread ran on a moment ago.
+#[cfg(target_os = "linux")]
+fn cpu() -> u32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::sched_getcpu() }.unsigned_abs()
+}
+
+/// A number that threads mostly do not share, where there is none of the CPU: what part of memory their stack is in.
+#[cfg(not(target_os = "linux"))]
+fn cpu() -> u32 {
+    let here = 0_u8;
+    (core::ptr::from_ref(&here).addr() >> 16) as u32
 }

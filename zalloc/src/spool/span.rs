@@ -106,13 +106,31 @@ impl Span {
         self.next_bit(from, 0)
     }
 
+    /// The last object in use before `end`.
+    pub(super) fn last_used(&self, end: usize) -> Option<usize> {
+        let mut mask = (1_u32 << (end % 32)) - 1;
+        for word in (0..=end / 32).rev() {
+            let bits = self.words[word] & mask;
+            if bits != 0 && word * 32 < self.shape().objects as usize {
+                return Some(word * 32 + bits.ilog2() as usize);
+            }
+            mask = u32::MAX;
+        }
+        None
+    }
+
+    /// True if the objects could do with fewer pages, and `object` could move to before itself.
+    pub(super) fn is_loose(&self, object: usize) -> bool {
+        let pages = self.needed().count_ones() as usize;
+        pages > self.shape().packed(self.used.into()) && self.vacancy().is_some_and(|index| index < object)
+    }
+
     /// The first free object whose pages have memory, else the first free one.
     pub(super) fn vacancy(&self) -> Option<usize> {
         let first = self.next_bit(0, u32::MAX)?;
         let shape = self.shape();
         // Pages that were given back lie between others; those that a young span has not come to lie behind them, and are next anyway.
-        let pages = self.resident & !shape.tail_pages();
-        let holes = pages & pages.wrapping_add(1) != 0;
+        let holes = self.resident & self.resident.wrapping_add(1) != 0;
         let has_memory = |index: &usize| shape.pages_of(*index) & !self.resident == 0;
         if !holes || has_memory(&first) {
             return Some(first);
@@ -143,7 +161,7 @@ impl Span {
             return shape.all_pages();
         }
         let used = core::iter::successors(self.next_used(0), |at| self.next_used(at + 1));
-        used.fold(shape.tail_pages(), |pages, index| pages | shape.pages_of(index))
+        used.fold(shape.head_pages(), |pages, index| pages | shape.pages_of(index))
     }
 
     /// Place in the descriptor of the slot's number of object `index`, where that is where it is.
@@ -174,6 +192,9 @@ mod tests {
             (0..objects).step_by(3).for_each(|index| span.put(index));
             let left: Vec<_> = core::iter::successors(span.next_used(0), |at| span.next_used(at + 1)).collect();
             assert_eq!(left, (0..objects).filter(|index| index % 3 != 0).collect::<Vec<_>>());
+            let mut back: Vec<_> = core::iter::successors(span.last_used(SPAN_OBJECTS), |at| span.last_used(*at)).collect();
+            back.reverse();
+            assert_eq!(back, left);
             assert_eq!(span.vacancy(), Some(0));
         }
     }
@@ -201,6 +222,6 @@ mod tests {
         span.take(5);
         assert_eq!(span.needed(), 0b101);
         span.begin(Class::of(256));
-        assert_eq!(span.needed(), 1 << 15, "the reverse index is at the end");
+        assert_eq!(span.needed(), 1, "the reverse index is at the beginning");
     }
 }
