@@ -12,7 +12,7 @@ use crate::contestant::{self, Contestant, Program};
 use crate::harness::{self, Harness, RowResult, Task};
 use crate::params::Params;
 use crate::session::{Facts, Session, merge};
-use crate::{Error, Result, count, machine, page, report, versus};
+use crate::{Error, Result, count, machine, page, report, versus, zpool};
 
 const ALL: &str = "all";
 const REPORT: &str = "report";
@@ -75,6 +75,7 @@ pub(crate) fn command() -> Command {
         .subcommand(Command::new(ALL).about("every benchmark with its default rows"))
         .subcommand(Page::augment_args(Command::new(REPORT).about("writes the page of results and its charts from saved runs")))
         .subcommand(Command::new(queues::Queues.name()).about(queues::Queues.about()))
+        .subcommand(Command::new(zpool::NAME).about(zpool::ABOUT))
         .subcommand(count::command())
         .subcommand(child_command());
     Common::augment_args(command)
@@ -100,6 +101,10 @@ pub(crate) fn run(program: &Program, matches: &ArgMatches) -> Result<ExitCode> {
     }
     if name == queues::Queues.name() {
         print!("{}", versus::run(common.scale(), common.runs)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if name == zpool::NAME {
+        print!("{}", zpool::run(&program.select(&common.alloc)?, common.scale(), common.runs)?);
         return Ok(ExitCode::SUCCESS);
     }
     compete(program, &common, &tasks(name, flags, common.scale())?)

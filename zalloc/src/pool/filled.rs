@@ -2,8 +2,10 @@
 
 const WORD: usize = size_of::<u64>();
 
-/// The word that `data` consists of, a last incomplete one included. Most data is refused at its first or last words.
-pub(crate) fn word_of(data: &[u8]) -> Option<u64> {
+/// The word that `data` consists of, a last incomplete one included: what a [`Pool`](super::Pool) keeps instead of it. Most data is refused
+/// at its first or last words.
+#[must_use]
+pub fn word_of(data: &[u8]) -> Option<u64> {
     let (words, rest) = data.as_chunks::<WORD>();
     let Some((first, others)) = words.split_first() else { return short(data) };
     if others.last().is_some_and(|last| last != first) || others.iter().any(|word| word != first) || rest != &first[..rest.len()] {

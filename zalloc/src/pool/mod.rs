@@ -28,6 +28,7 @@ mod settings;
 pub(crate) use areas::{Area, HEADROOM, Parts};
 pub use counters::PoolStats;
 pub use error::{CreateError, LoadError, StoreError};
+pub use filled::word_of as same_filled;
 pub use handle::Handle;
 pub(crate) use handle::Meta;
 pub use recompress::{Recompress, Recompressed};
