@@ -2,26 +2,31 @@
 //!
 //! Sizes are those of pages compressed well or badly: a normal distribution of mean 1500 and deviation 700 bytes, and a uniform one.
 
+use kmem_base::source::PageSource;
 use kmem_zalloc::{Budget, Handle, Zspool};
 use std::hint::black_box;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 #[path = "spool/naive.rs"]
 mod naive;
 #[path = "spool/random.rs"]
 mod random;
+#[path = "spool/timed.rs"]
+mod timed;
 
 use random::Random;
+use timed::Timed;
 
 /// Objects of a filled pool: 150 MB.
 const OBJECTS: usize = 100_000;
 
-fn fill(pool: &Zspool, sizes: impl Iterator<Item = usize>) -> Vec<Handle> {
+fn fill<S: PageSource>(pool: &Zspool<S>, sizes: impl Iterator<Item = usize>) -> Vec<Handle> {
     let page = [0x5A; 4096];
     sizes.map(|size| pool.insert(&page[..size]).expect("memory")).collect()
 }
 
-fn density(pool: &Zspool) -> f64 {
+fn density<S: PageSource>(pool: &Zspool<S>) -> f64 {
     let stats = pool.stats();
     stats.requested as f64 / (stats.resident + stats.metadata) as f64
 }
@@ -66,7 +71,7 @@ fn densities() {
 }
 
 /// Frees 57 % of the objects at random. Returns the others.
-fn thin(pool: &Zspool, handles: Vec<Handle>) -> Vec<Handle> {
+fn thin<S: PageSource>(pool: &Zspool<S>, handles: Vec<Handle>) -> Vec<Handle> {
     let mut random = Random(3);
     let (dead, live): (Vec<_>, Vec<_>) = handles.into_iter().partition(|_| random.below(100) < 57);
     dead.into_iter().for_each(|handle| pool.free(handle).expect("live"));
@@ -74,7 +79,7 @@ fn thin(pool: &Zspool, handles: Vec<Handle>) -> Vec<Handle> {
 }
 
 fn compaction() {
-    let pool = Zspool::new();
+    let pool = Zspool::builder().source(Timed::default()).build();
     let handles = fill(&pool, gauss(OBJECTS));
     let full = pool.stats();
     let live = thin(&pool, handles);
@@ -82,11 +87,15 @@ fn compaction() {
     println!("57 % freed at random, then compacted in steps of 256");
     println!("  density before          {:6.2} %", 100.0 * density(&pool));
     let estimate = pool.compactable_bytes();
-    let (mut steps, mut moved, mut bytes, mut released) = (Vec::new(), 0, 0, 0);
+    let (mut steps, mut own, mut moved, mut bytes, mut released) = (Vec::new(), Vec::new(), 0, 0, 0);
     loop {
+        let before = pool.source().0.load(Relaxed);
         let start = Instant::now();
         let step = pool.compact(Budget::objects(256));
-        steps.push((start.elapsed(), step.moved));
+        let elapsed = start.elapsed();
+        let system = Duration::from_nanos(pool.source().0.load(Relaxed) - before);
+        steps.push(elapsed);
+        own.push(elapsed - system);
         moved += step.moved;
         bytes += step.bytes_moved;
         released += step.released;
@@ -111,13 +120,17 @@ fn compaction() {
         100.0 * gone as f64 / full.resident as f64
     );
     report_copies(moved, bytes);
-    println!("  ... of which left to do {} bytes", pool.compactable_bytes());
-    steps.sort();
-    let at = |share: f64| steps[((steps.len() - 1) as f64 * share) as usize].0;
-    println!("  step of 256             median {:?}, 99 % {:?}, longest {:?} of {}", at(0.5), at(0.99), at(1.0), steps.len());
+    quantiles("step of 256", steps);
+    quantiles("... without madvise", own);
     let mut partial = 0;
     pool.classes(|class| partial += usize::from(class.spans * class.per_span > class.objects + class.per_span));
     println!("  classes with more than one partial span: {partial}");
+}
+
+fn quantiles(name: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!("  {name:<23} median {:.0?}, 99 % {:.0?}, longest {:.0?} of {}", at(0.5), at(0.99), at(1.0), times.len());
 }
 
 fn report_copies(moved: usize, bytes: usize) {
@@ -204,7 +217,7 @@ fn readers<'a>(pool: &Zspool, live: &[Handle], until: impl Fn() -> bool + 'a) ->
 }
 
 fn readers_during_compaction() {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     let pool = Zspool::new();
     let handles = fill(&pool, gauss(OBJECTS));
     let live = thin(&pool, handles);
@@ -212,9 +225,9 @@ fn readers_during_compaction() {
     let idle = readers(&pool, &live, || start.elapsed() > Duration::from_millis(200));
     let done = AtomicBool::new(false);
     let busy = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| readers(&pool, &live, || done.load(Ordering::Relaxed)));
+        let reader = scope.spawn(|| readers(&pool, &live, || done.load(Relaxed)));
         while !pool.compact(Budget::objects(256)).done {}
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Relaxed);
         reader.join().expect("reads")
     });
     let at = |times: &[u32], share: f64| times[((times.len() - 1) as f64 * share) as usize];

@@ -2,6 +2,9 @@
 
 pub mod cache;
 pub mod codec;
+#[cfg(all(test, loom))]
+#[path = "../../base/src/sync/explore.rs"]
+mod explore;
 pub mod pool;
 pub mod spool;
 pub mod tmem;

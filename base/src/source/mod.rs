@@ -93,6 +93,52 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     unsafe fn unmap(&self, at: NonNull<u8>, len: usize);
 }
 
+// SAFETY: forwards every call.
+unsafe impl<T: PageSource + ?Sized> PageSource for &T {
+    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        (**self).reserve(len, align)
+    }
+
+    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
+        // SAFETY: the caller's promise, here and below.
+        unsafe { (**self).commit(at, len) }
+    }
+
+    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
+        (**self).map(len, align)
+    }
+
+    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
+        // SAFETY: as above.
+        unsafe { (**self).purge(at, len) }
+    }
+
+    unsafe fn purge_all(&self, ranges: &[Range]) -> bool {
+        // SAFETY: as above.
+        unsafe { (**self).purge_all(ranges) }
+    }
+
+    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { (**self).advise_huge(at, len) }
+    }
+
+    unsafe fn advise_small(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { (**self).advise_small(at, len) }
+    }
+
+    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
+        // SAFETY: as above.
+        unsafe { (**self).remap(at, old, new, may_move) }
+    }
+
+    unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { (**self).unmap(at, len) }
+    }
+}
+
 /// Bytes of an OS page, read from the kernel at run time: aarch64 machines differ in it.
 #[must_use]
 pub fn os_page() -> usize {

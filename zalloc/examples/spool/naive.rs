@@ -8,12 +8,13 @@ use std::collections::VecDeque;
 /// How many objects of `per_span` each span of a class has. Returns the copies made.
 type Compactor = fn(Vec<usize>, usize) -> usize;
 
-pub(crate) fn compactors() -> [(&'static str, Compactor); 4] {
+pub(crate) fn compactors() -> [(&'static str, Compactor); 5] {
     [
         ("copying everything that lives", everything),
         ("two groups, as zsmalloc before 6.4", two_groups),
         ("first to last, last to first", sliding),
         ("any to any", any),
+        ("the fewest possible", fewest),
     ]
 }
 
@@ -97,4 +98,12 @@ fn any(spans: Vec<usize>, per_span: usize) -> usize {
         }
     }
     copies
+}
+
+/// As many of the emptiest spans as the others have room for.
+fn fewest(mut spans: Vec<usize>, per_span: usize) -> usize {
+    let objects: usize = spans.iter().sum();
+    spans.sort();
+    let gone = spans.len() - objects.div_ceil(per_span);
+    spans.into_iter().take(gone).sum()
 }

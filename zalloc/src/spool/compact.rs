@@ -1,7 +1,7 @@
 //! Compaction: from the emptiest spans to the fullest, object by object (theory 3.6).
 
 use super::classes::{CLASSES, Class};
-use super::config::{BATCH, PROBES, SPAN_OBJECTS};
+use super::config::{BATCH, PROBES, SPAN_COST, SPAN_OBJECTS};
 use super::inner::Inner;
 use super::quota::Quota;
 use super::shard::Shard;
@@ -13,7 +13,7 @@ use kmem_base::source::PageSource;
 /// How much one call of [`Zspool::compact`](super::Zspool::compact) may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budget {
-    /// Objects looked at, and calls to the system.
+    /// Objects looked at. A span given back, which takes the system as long, counts as eight.
     pub objects: usize,
 }
 
@@ -91,9 +91,12 @@ impl Shard {
                 Step::Moved { bytes, emptied } => {
                     sum.moved += 1;
                     sum.bytes_moved += bytes;
-                    sum.spans += usize::from(emptied);
-                    if emptied && sum.spans.is_multiple_of(BATCH) {
-                        sum.released += self.give_back(0, quota, source);
+                    if emptied {
+                        sum.spans += 1;
+                        budget.spend(SPAN_COST);
+                        if sum.spans.is_multiple_of(BATCH) {
+                            sum.released += self.give_back(0, quota, source);
+                        }
                     }
                 }
                 Step::Pinned => sum.pinned += 1,
@@ -114,6 +117,9 @@ impl Shard {
 impl Cursor {
     /// Moves an object.
     fn step(&mut self, shard: &Shard, inner: &mut Inner, quota: &Quota) -> Step {
+        while (self.class as usize) < CLASSES - 1 && inner.spans(Class(self.class)).spans == 0 {
+            *self = Self { class: self.class + 1, ..Self::default() };
+        }
         let class = Class(self.class);
         let Some((from, object, to)) = self.find(inner, class) else {
             inner.end_pass(class);

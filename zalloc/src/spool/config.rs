@@ -46,8 +46,11 @@ pub(super) const MAX_SHARDS: usize = if MODEL { 2 } else { 64 };
 /// A thread that found its shard's lock held so many times more makes the pool use one more shard.
 pub(super) const BUSY: u32 = 64;
 
-/// Pages of free spans that a shard keeps for the next span: a pool at the edge of a span would fault them in each time.
-pub(super) const KEEP_PAGES: u32 = 32;
+/// Pages behind free places that a shard keeps for the next spans (512 KiB): a pool that gains and loses spans would fault them in and
+/// give them back all the time.
+pub(super) const KEEP_PAGES: u32 = 128;
+/// What giving a span back takes of a budget, in objects: about as long as moving so many.
+pub(super) const SPAN_COST: usize = 8;
 
 /// Spans looked at for the emptiest or the fullest of a group.
 pub(super) const PROBES: usize = 16;

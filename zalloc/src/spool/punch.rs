@@ -3,7 +3,7 @@
 //! What is given back is in the hand of one thread meanwhile, under no lock: a place is on no list, a span is held.
 
 use super::compact::Budget;
-use super::config::{BATCH, PAGE, PLACE, SWEEP};
+use super::config::{BATCH, PAGE, PLACE, SPAN_COST, SWEEP};
 use super::inner::Inner;
 use super::quota::Quota;
 use super::region::Region;
@@ -104,7 +104,7 @@ impl Shard {
             if end {
                 return (bytes, true);
             }
-            if !budget.spend(1 + batch.count) {
+            if !budget.spend(1 + SPAN_COST * batch.count) {
                 return (bytes, false);
             }
         }
