@@ -33,6 +33,7 @@ mod stats;
 #[doc(hidden)]
 pub mod switch;
 mod versus;
+mod zpool;
 
 use std::process::ExitCode;
 
