@@ -39,3 +39,5 @@ pub mod stats;
 pub mod sync;
 #[cfg(feature = "os")]
 pub mod topology;
+#[cfg(feature = "os")]
+pub mod typed;
