@@ -176,7 +176,7 @@ fn dirty_pages_are_cleared_wherever_they_lie_and_no_others() {
     let before = pages.alloc(5, 1, Kind::Large).unwrap();
     let parts: Vec<_> = (0..16).map(|_| pages.alloc(7, 1, Kind::Large).unwrap()).collect();
     let behind = pages.alloc(3, 1, Kind::Large).unwrap();
-    [before, behind].map(|run| bytes(run).fill(0xEE));
+    [before, behind].iter().for_each(|&run| bytes(run).fill(0xEE));
     // All clean again, and then every second one dirty.
     parts.iter().for_each(|&part| free(pages, part));
     pages.purge(true);
