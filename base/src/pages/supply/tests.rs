@@ -144,6 +144,10 @@ fn refused_address_space_is_asked_for_by_eighths() {
     assert!(pages.alloc(100, 16, Kind::Large).is_none());
     assert!(fits(source.0.lock().unwrap().last().unwrap(), 128));
     assert_eq!((pages.used(), pages.stats().refused, pages.stats().reserved), (0, 2, 0));
+    // The longest run that there could be is asked for, no longer one.
+    source.0.lock().unwrap().clear();
+    assert!(pages.alloc(ARENA_MAX_PAGES as u32 + 1, 1, Kind::Large).is_none() && source.0.lock().unwrap().is_empty());
+    assert!(pages.alloc(ARENA_MAX_PAGES as u32, 1, Kind::Large).is_none() && !source.0.lock().unwrap().is_empty());
 }
 
 #[test]
