@@ -171,6 +171,26 @@ fn only_pages_that_may_be_dirty_are_cleared() {
 }
 
 #[test]
+fn dirty_pages_are_cleared_wherever_they_lie_and_no_others() {
+    let (pages, _) = supply();
+    let before = pages.alloc(5, 1, Kind::Large).unwrap();
+    let parts: Vec<_> = (0..16).map(|_| pages.alloc(7, 1, Kind::Large).unwrap()).collect();
+    let behind = pages.alloc(3, 1, Kind::Large).unwrap();
+    [before, behind].iter().for_each(|&run| bytes(run).fill(0xEE));
+    // All clean again, and then every second one dirty.
+    parts.iter().for_each(|&part| free(pages, part));
+    pages.purge(true);
+    let parts: Vec<_> = parts.iter().map(|_| pages.alloc(7, 1, Kind::Large).unwrap()).collect();
+    parts.iter().step_by(2).for_each(|&part| bytes(part).fill(7));
+    parts.iter().skip(1).step_by(2).for_each(|&part| assert!(part.zeroed));
+    parts.iter().for_each(|&part| free(pages, part));
+    let whole = pages.alloc_zeroed(16 * 7, 1, Kind::Large).unwrap();
+    assert_eq!(whole.address.addr(), before.address.addr() + 5 * PAGE_SIZE);
+    assert!(bytes(whole).iter().all(|&byte| byte == 0));
+    assert!([before, behind].iter().all(|&run| bytes(run).iter().all(|&byte| byte == 0xEE)));
+}
+
+#[test]
 fn free_pages_go_back_after_two_ticks_and_not_before() {
     let (pages, _) = supply();
     let run = pages.alloc(32, 1, Kind::Large).unwrap();

@@ -525,3 +525,6 @@ fn machine_memory() -> usize {
     }
     DEFAULT
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,220 @@
+//! What the page supply reckons, by itself.
+
+extern crate std;
+use super::*;
+use crate::pages::Page;
+use crate::source::{FaultySource, Plan};
+use core::ptr::NonNull;
+use std::boxed::Box;
+use std::sync::Mutex;
+use std::vec::Vec;
+
+fn supply() -> &'static Pages {
+    let pages: &'static Pages = Box::leak(Box::new(Pages::new(Box::leak(Box::new(FaultySource::new())))));
+    pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
+    pages
+}
+
+#[test]
+fn huge_pages_are_wanted_from_the_knob_on() {
+    let (pages, all) = (Pages::system(), [Thp::Off, Thp::Auto, Thp::On]);
+    assert_eq!(all, [0, 1, 2].map(Thp::of));
+    assert_eq!(all.map(|least| pages.wants_huge(least)), [true, true, false], "auto, before anybody says so");
+    for knob in all {
+        pages.configure(0, 0, 0, knob);
+        assert_eq!(all.map(|least| pages.wants_huge(least)), all.map(|least| knob as usize >= least as usize), "{knob:?}");
+    }
+}
+
+#[test]
+fn huge_blocks_begin_at_32_mib_or_where_they_are_told_to() {
+    let pages = Pages::system();
+    assert_eq!(pages.huge_threshold(), 32 << 20);
+    pages.configure(0, 0, 12345, Thp::Auto);
+    assert_eq!(pages.huge_threshold(), 12345);
+}
+
+#[test]
+fn the_hard_limit_holds_to_the_page() {
+    let pages = Pages::system();
+    assert!(pages.charge(1000), "there is none");
+    pages.used.store(0, Ordering::Relaxed);
+    pages.configure(0, 3 * PAGE_SIZE - 1, 0, Thp::Auto);
+    assert!(pages.charge(2) && !pages.charge(2) && pages.charge(1) && !pages.charge(1) && !pages.charge(usize::MAX - 2));
+    assert_eq!((pages.used(), pages.refused.load(Ordering::Relaxed)), (3, 3));
+    pages.configure(0, 1, 0, Thp::Auto);
+    pages.used.store(0, Ordering::Relaxed);
+    assert!(pages.charge(1) && !pages.charge(1), "less than a page is a limit of one");
+}
+
+#[test]
+fn a_peak_is_kept_until_it_is_forgotten() {
+    let pages = supply();
+    let runs: Vec<_> = [5, 7, 1].map(|span| pages.alloc(span, 1, Kind::Large).unwrap()).into();
+    assert_eq!((pages.used(), pages.below_peak()), (13, 0));
+    let free = |run: Run| {
+        // SAFETY: allocated above, freed once.
+        unsafe { pages.free(run.page) };
+    };
+    free(runs[1]);
+    assert_eq!((pages.used(), pages.below_peak()), (6, 7));
+    let again = pages.alloc(2, 1, Kind::Large).unwrap();
+    assert_eq!(pages.below_peak(), 5, "the peak is as it was");
+    pages.forget_peak();
+    assert_eq!(pages.below_peak(), 0);
+    free(again);
+    assert_eq!(pages.below_peak(), 2);
+    let huge = pages.alloc_large(9 << 20, 8, false);
+    assert_eq!(pages.below_peak(), 2, "huge blocks are no part of it");
+    // SAFETY: allocated above, with that size.
+    unsafe { pages.free_large(huge, 9 << 20) };
+}
+
+#[test]
+fn the_first_arena_is_as_long_as_wished() {
+    let pages = Pages::system();
+    assert_eq!(pages.wished(0), ARENA_PAGES);
+    for (bytes, len) in
+        [(1, ARENA_PAGES), (PAGE_SIZE, 64), (64 * PAGE_SIZE, 64), (65 * PAGE_SIZE, 128), (usize::MAX, ARENA_MAX_PAGES)]
+    {
+        pages.configure(bytes, 0, 0, Thp::Auto);
+        assert_eq!(pages.wished(0), len, "{bytes}");
+    }
+}
+
+#[test]
+fn each_further_arena_is_as_long_as_those_before() {
+    let pages = supply();
+    let _first = pages.alloc(1000, 1, Kind::Large).unwrap();
+    assert_eq!(pages.wished(1), 1024);
+    let _second = pages.alloc(1000, 1, Kind::Large).unwrap();
+    assert_eq!((pages.wished(2), pages.stats().reserved), (2048, 2048 * PAGE_SIZE));
+}
+
+#[test]
+fn beyond_64_gib_an_arena_takes_twice_the_machines_memory() {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = told.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+    if let Some(kib) = total {
+        assert_eq!(machine_memory() >> 10, kib);
+    }
+    let pages = Pages::system();
+    pages.arenas[0].reserve(&OsSource, ARENA_PAGES).unwrap();
+    let machine = ((2 * machine_memory()) >> PAGE_SHIFT).next_power_of_two();
+    assert_eq!(pages.wished(1), machine.clamp(ARENA_PAGES, ARENA_MAX_PAGES));
+}
+
+/// Notes what is reserved, and refuses it.
+#[derive(Debug, Default)]
+struct Refusing(Mutex<Vec<usize>>);
+
+// SAFETY: hands nothing out.
+unsafe impl PageSource for Refusing {
+    fn reserve(&self, len: usize, _: usize) -> Option<NonNull<u8>> {
+        self.0.lock().unwrap().push(len);
+        None
+    }
+    unsafe fn commit(&self, _: NonNull<u8>, _: usize) -> bool {
+        false
+    }
+    fn map(&self, _: usize, _: usize) -> Option<NonNull<u8>> {
+        None
+    }
+    unsafe fn purge(&self, _: NonNull<u8>, _: usize) -> bool {
+        false
+    }
+    unsafe fn advise_huge(&self, _: NonNull<u8>, _: usize) {}
+    unsafe fn remap(&self, _: NonNull<u8>, _: usize, _: usize, _: bool) -> Option<NonNull<u8>> {
+        None
+    }
+    unsafe fn unmap(&self, _: NonNull<u8>, _: usize) {}
+}
+
+#[test]
+fn refused_address_space_is_asked_for_by_eighths() {
+    let source: &'static Refusing = Box::leak(Box::default());
+    let pages = Pages::new(source);
+    pages.configure(4096 * PAGE_SIZE, 0, 0, Thp::Auto);
+    assert!(pages.alloc(3, 1, Kind::Large).is_none());
+    // What is asked for on top of that is for the tables, and for multiples of 2 MiB.
+    let fits = |bytes: &usize, len: usize| (len * PAGE_SIZE..(len + 65) * PAGE_SIZE).contains(bytes);
+    let asked = core::mem::take(&mut *source.0.lock().unwrap());
+    assert!(asked.len() == 3 && asked.iter().zip([4096, 512, 64]).all(|(bytes, len)| fits(bytes, len)), "{asked:?}");
+    // What is wanted must fit, alignment and all.
+    assert!(pages.alloc(100, 16, Kind::Large).is_none());
+    assert!(fits(source.0.lock().unwrap().last().unwrap(), 128));
+    assert_eq!((pages.used(), pages.stats().refused, pages.stats().reserved), (0, 2, 0));
+    // The longest run that there could be is asked for, no longer one.
+    source.0.lock().unwrap().clear();
+    assert!(pages.alloc(ARENA_MAX_PAGES as u32 + 1, 1, Kind::Large).is_none() && source.0.lock().unwrap().is_empty());
+    assert!(pages.alloc(ARENA_MAX_PAGES as u32, 1, Kind::Large).is_none() && !source.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn impossible_runs_are_refused_before_anything_else() {
+    let pages = supply();
+    let most = ARENA_MAX_PAGES as u32;
+    assert!(pages.alloc(0, 1, Kind::Large).is_none() && pages.alloc(most + 1, 1, Kind::Large).is_none());
+    assert!(pages.alloc(1, 2 * most, Kind::Large).is_none());
+    assert_eq!((pages.used(), pages.stats().reserved, pages.stats().refused), (0, 0, 0));
+}
+
+#[test]
+fn slabs_are_found_from_any_of_their_pages() {
+    let pages = supply();
+    let (class, other) = (Class::of(64), pages.alloc(2, 1, Kind::Large).unwrap());
+    let slab = pages.alloc(4, 1, Kind::Slab).unwrap();
+    pages.set_class(slab.page, class);
+    for at in 0..4 {
+        let address = slab.address.addr() + at * PAGE_SIZE + 77;
+        assert!(core::ptr::eq(pages.head_of(address).unwrap(), slab.page));
+        assert_eq!((pages.class_of(address), pages.class_near(address)), (Some(class), Some(class)));
+        let page: &Page = pages.page_of(address).unwrap();
+        assert_eq!((page.kind() == Kind::Slab, page.kind() == Kind::Tail), (at == 0, at > 0));
+        assert_eq!(page.address(), slab.address.addr() + at * PAGE_SIZE);
+    }
+    let [before, behind] = [slab.address.addr() - 1, slab.address.addr() + 4 * PAGE_SIZE];
+    assert_eq!((pages.class_of(before), pages.class_of(behind)), (None, None));
+    assert!(core::ptr::eq(pages.head_of(other.address.addr()).unwrap(), other.page));
+    assert!(pages.is_used(before) && !pages.is_used(behind) && !pages.is_used(0));
+    // SAFETY: allocated above, freed once.
+    unsafe { pages.free(slab.page) };
+    for at in 0..4 {
+        let address = slab.address.addr() + at * PAGE_SIZE;
+        assert!(pages.class_of(address).is_none() && pages.page_of(address).unwrap().kind() == Kind::Free);
+    }
+    assert!(pages.check());
+}
+
+/// Damage to descriptors that a walk must notice.
+#[test]
+fn damaged_descriptors_are_noticed() {
+    let pages = supply();
+    let slab = pages.alloc(4, 1, Kind::Slab).unwrap();
+    let behind = pages.alloc(2, 1, Kind::Large).unwrap();
+    let address = slab.address.addr();
+    let damaged = |kind: Kind, span: u32| {
+        let (was, pages_of_it) = (slab.page.kind(), slab.page.span());
+        slab.page.begin(kind, address, span);
+        let noticed = !pages.check();
+        slab.page.begin(was, address, pages_of_it);
+        noticed
+    };
+    assert!(pages.check());
+    assert!(damaged(Kind::Tail, 1) && damaged(Kind::Slab, 3) && damaged(Kind::Large, 7));
+    // SAFETY: allocated above, freed once.
+    unsafe { pages.free(behind.page) };
+    behind.page.begin(Kind::Large, behind.address.addr(), 2);
+    assert!(!pages.check(), "free pages have no kind");
+    behind.page.end();
+    assert!(pages.check());
+}
+
+#[test]
+fn what_was_refused_is_counted() {
+    let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
+    let pages = Pages::new(source);
+    source.plan(Plan::From(0));
+    assert!(pages.alloc(1, 1, Kind::Large).is_none() && pages.alloc_zeroed(1, 1, Kind::Large).is_none());
+    assert_eq!((pages.used(), pages.stats().refused, pages.below_peak()), (0, 2, 0));
+}
