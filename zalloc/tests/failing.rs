@@ -2,10 +2,13 @@
 //! is lost, and once they end a second run gets all it asks for.
 
 mod common;
+#[path = "common/narrow.rs"]
+mod narrow;
 
 use common::{Op, World};
 use kmem_base::source::{Call, FaultySource, Plan};
 use kmem_zalloc::{AllocError, Budget, Zspool};
+use narrow::Narrow;
 use std::thread;
 
 type Faulty = Zspool<FaultySource>;
@@ -154,4 +157,22 @@ fn the_limit_is_kept_and_nothing_is_lost_at_it() {
     assert_eq!(pool.insert(&[1]), Err(AllocError::Limit));
     pool.compact(Budget::UNLIMITED);
     pool.check().unwrap();
+}
+
+#[test]
+fn a_shard_without_address_space_is_followed_by_another() {
+    let pool = Zspool::builder().shards(4).source(Narrow).build();
+    let mut handles = Vec::new();
+    while let Ok(handle) = pool.insert(&common::bytes(4096, handles.len() as u8)) {
+        handles.push(handle);
+    }
+    let stats = pool.stats();
+    assert_eq!(stats.shards, 4);
+    assert!(stats.requested > 4 << 20, "four times a MiB or more: {}", stats.requested);
+    pool.check().unwrap();
+    for (at, handle) in handles.iter().enumerate() {
+        assert_eq!(&*pool.read(*handle).unwrap(), &common::bytes(4096, at as u8)[..]);
+    }
+    assert_eq!(pool.free(handles[0]), Ok(()));
+    assert!(pool.insert(&[1; 4096]).is_ok(), "whichever shard has room");
 }

@@ -225,6 +225,20 @@ fn loom_pages_are_not_punched_under_a_new_object() {
 }
 
 #[test]
+fn loom_two_first_objects_share_a_shard() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let pool = empty(&SOURCE);
+        let other = pool.clone();
+        let thread = thread::spawn(move || insert(&other, 4));
+        let mine = insert(&pool, 3);
+        let others = thread.join().unwrap();
+        assert_eq!(pool.stats().shards, 1);
+        settle(&pool, &[(mine, 3), (others, 4)]);
+    });
+}
+
+#[test]
 fn loom_compaction_lets_others_allocate_and_free() {
     static SOURCE: Scratch = Scratch::new();
     explore(|| {
