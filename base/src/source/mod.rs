@@ -64,7 +64,7 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// As [`Self::purge`], for each of the ranges.
     unsafe fn purge_all(&self, ranges: &[Range]) -> bool {
         // SAFETY: the caller's. Each is tried, even after one has failed.
-        ranges.iter().fold(true, |all, range| unsafe { self.purge(range.at, range.len) } && all)
+        ranges.iter().filter(|range| unsafe { !self.purge(range.at, range.len) }).count() == 0
     }
 
     /// Asks for huge pages behind committed or mapped bytes. Only a hint: nothing depends on it.

@@ -116,7 +116,7 @@ unsafe impl PageSource for OsSource {
     #[cfg(target_os = "linux")]
     unsafe fn purge_all(&self, ranges: &[Range]) -> bool {
         // SAFETY: the caller's.
-        unsafe { purge_at_once(ranges) || ranges.iter().fold(true, |all, range| self.purge(range.at, range.len) && all) }
+        unsafe { purge_at_once(ranges) || ranges.iter().filter(|range| !self.purge(range.at, range.len)).count() == 0 }
     }
 
     #[cfg(target_os = "linux")]
