@@ -44,3 +44,8 @@ fn adapter() {
 fn conf() {
     replay("conf", kmem_fuzz::conf::run);
 }
+
+#[test]
+fn zspool() {
+    replay("zspool", kmem_fuzz::zspool::run);
+}

@@ -31,7 +31,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// `KMEM_STORM` times as many cases.
 fn cases() -> u32 {
     let scale = std::env::var("KMEM_STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(1_u32);
-    64 * scale
+    24 * scale
 }
 
 proptest! {

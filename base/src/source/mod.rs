@@ -65,10 +65,8 @@ pub unsafe trait PageSource: Sync + core::fmt::Debug {
     /// # Safety
     /// As [`Self::purge`], for each of the ranges.
     unsafe fn purge_all(&self, ranges: &[Range]) -> bool {
-        // SAFETY: the caller's.
-        let failed = ranges.iter().filter(|range| unsafe { !self.purge(range.at, range.len) });
-        // Each is tried, even after one has failed.
-        failed.count() == 0
+        // SAFETY: the caller's. Each is tried, even after one has failed.
+        ranges.iter().filter(|range| unsafe { !self.purge(range.at, range.len) }).count() == 0
     }
 
     /// Asks for huge pages behind committed or mapped bytes. Only a hint: nothing depends on it.

@@ -51,6 +51,11 @@ impl Inner {
         &mut self.classes[class.0 as usize]
     }
 
+    /// True if there is no address space for another place, or another slot.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.supply.begun == self.region.places() || self.slots.begun == self.region.slot_count()
+    }
+
     /// The slot of an object.
     pub(super) fn slot(&self, index: u32) -> &Slot {
         slot(&self.region, index)

@@ -26,7 +26,23 @@ fn insert(pool: &Pool, byte: u8) -> Handle {
 }
 
 fn assert_holds(pool: &Pool, handle: Handle, byte: u8) {
-    assert!(pool.read(handle).unwrap().iter().all(|found| *found == byte));
+    let guard = pool.read(handle).unwrap();
+    assert!(guard.iter().all(|found| *found == byte));
+    // A point at which others may go on: the bytes must last as long as the guard.
+    assert_eq!(pool.size(handle), Ok(SIZE));
+    assert!(guard.iter().all(|found| *found == byte));
+}
+
+/// The same of an object that may be freed at any time.
+fn assert_holds_if_any(pool: &Pool, handle: Handle, byte: u8) {
+    match pool.read(handle) {
+        Ok(guard) => {
+            assert!(guard.iter().all(|found| *found == byte));
+            let _ = pool.size(handle);
+            assert!(guard.iter().all(|found| *found == byte));
+        }
+        Err(error) => assert_eq!(error, HandleError::Stale),
+    }
 }
 
 fn empty(source: &'static Scratch) -> Arc<Pool> {
@@ -128,10 +144,7 @@ fn loom_a_handle_never_leads_to_the_next_object_of_its_slot() {
         let pool = empty(&SOURCE);
         let old = insert(&pool, 3);
         let reader = pool.clone();
-        let thread = thread::spawn(move || match reader.read(old) {
-            Ok(guard) => assert!(guard.iter().all(|found| *found == 3)),
-            Err(error) => assert_eq!(error, HandleError::Stale),
-        });
+        let thread = thread::spawn(move || assert_holds_if_any(&reader, old, 3));
         pool.free(old).unwrap();
         let new = insert(&pool, 9);
         thread.join().unwrap();
@@ -147,11 +160,7 @@ fn loom_a_span_is_not_given_back_under_a_late_guard() {
         let pool = empty(&SOURCE);
         let last = insert(&pool, 3);
         let reader = pool.clone();
-        let thread = thread::spawn(move || {
-            if let Ok(guard) = reader.read(last) {
-                assert!(guard.iter().all(|found| *found == 3));
-            }
-        });
+        let thread = thread::spawn(move || assert_holds_if_any(&reader, last, 3));
         pool.free(last).unwrap();
         pool.trim();
         thread.join().unwrap();
@@ -212,6 +221,20 @@ fn loom_pages_are_not_punched_under_a_new_object() {
         pool.free(other).unwrap();
         thread.join().unwrap();
         settle(&pool, &[(first, 3), (new, 5)]);
+    });
+}
+
+#[test]
+fn loom_two_first_objects_share_a_shard() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let pool = empty(&SOURCE);
+        let other = pool.clone();
+        let thread = thread::spawn(move || insert(&other, 4));
+        let mine = insert(&pool, 3);
+        let others = thread.join().unwrap();
+        assert_eq!(pool.stats().shards, 1);
+        settle(&pool, &[(mine, 3), (others, 4)]);
     });
 }
 

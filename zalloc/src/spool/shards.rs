@@ -76,17 +76,24 @@ impl Shards {
 
     fn take_somewhere(&self, size: usize, seized: bool, source: &dyn PageSource) -> Result<(&Shard, Taken, Handle), AllocError> {
         let home = self.home();
-        let mut refused = AllocError::Memory;
+        let (mut refused, mut may_grow) = (AllocError::Memory, true);
         for number in (home..self.most).chain(0..home) {
-            let Some(shard) = self.shard(number as usize).or_else(|| self.grow(number as usize, source)) else { break };
-            let taken = shard.take(size, seized, &mut shard.lock_or(|| self.met()), &self.quota, source);
-            match taken {
+            let shard = match self.shard(number as usize) {
+                None if may_grow => self.grow(number as usize, source),
+                found => found,
+            };
+            let Some(shard) = shard else {
+                may_grow = false;
+                continue;
+            };
+            let mut inner = shard.lock_or(|| self.met());
+            match shard.take(size, seized, &mut inner, &self.quota, source) {
                 Ok(taken) => {
                     let handle = Handle::new(self.tag, number as usize, taken.slot, taken.generation);
                     return Ok((shard, taken, handle));
                 }
-                // Another shard may have an object in a page that is there.
-                Err(error) => refused = error,
+                // Another shard may have room in a page that is there; a new one helps only if this one has no address space.
+                Err(error) => (refused, may_grow) = (error, inner.is_exhausted()),
             }
         }
         Err(refused)

@@ -135,3 +135,41 @@ pub(super) fn slot(region: &Region, index: u32) -> &Slot {
     // SAFETY: `index` came from a handle below `usable`, or from the shard's own lists: writable and initialised.
     unsafe { region.slot(index).as_ref() }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::super::quota::Quota;
+    use super::super::shard::Shard;
+    use super::*;
+    use kmem_base::source::OsSource;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_page_of_retired_slots_is_given_back() {
+        let whole = Shard::create(&OsSource, 16).unwrap();
+        // SAFETY: just made, and destroyed below.
+        let shard = unsafe { whole.as_ref() };
+        let quota = Quota::new(usize::MAX);
+        let take = || shard.take(64, false, &mut shard.lock(), &quota, &OsSource).unwrap();
+        let taken: Vec<_> = (0..PAGE_SLOTS).map(|_| take()).collect();
+        for taken in &taken {
+            // Its last life.
+            let own = slot(&shard.region, taken.slot);
+            own.store(Word::live(Generation::LAST, 64, taken.at).condemn(Generation::LAST).unwrap());
+        }
+        let bytes = shard.lock().slots.bytes();
+        for (done, taken) in taken.iter().enumerate() {
+            let kept = shard.lock().supply.spare_pages;
+            assert_eq!(shard.give_back(kept, &quota, &OsSource), if done == PAGE_SLOTS as usize - 1 { PAGE } else { 0 });
+            shard.release(taken.slot);
+        }
+        assert_eq!(shard.lock().slots.retired, PAGE_SLOTS);
+        assert_eq!(shard.lock().slots.bytes(), bytes - PAGE);
+        // None of them comes again; the next is of the second page, one of which was retired.
+        assert_eq!(take().slot, PAGE_SLOTS + 2);
+        assert!((1..PAGE_SLOTS).all(|index| slot(&shard.region, index).load() == Word::NONE));
+        // SAFETY: nothing refers to it.
+        unsafe { Shard::destroy(whole, &OsSource) };
+    }
+}

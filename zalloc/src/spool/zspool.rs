@@ -40,7 +40,6 @@ impl Zspool {
     }
 
     /// A pool with other settings.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

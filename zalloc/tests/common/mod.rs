@@ -189,9 +189,19 @@ impl<'a, S: PageSource> World<'a, S> {
         assert_eq!(guard.as_ptr().addr() % 16, 0);
     }
 
-    /// Everything is there; then nothing is left.
-    pub(crate) fn finish(&mut self) {
+    /// Everything is there; then nothing of this world's is left.
+    pub(crate) fn leave(&mut self) {
         self.live.iter().for_each(|handle| self.verify(*handle));
+        while !self.guards.is_empty() {
+            self.unpin(0);
+        }
+        for handle in self.live.clone() {
+            self.free(handle);
+        }
+    }
+
+    /// The same, of a pool that nobody else uses.
+    pub(crate) fn finish(&mut self) {
         self.pool.check().unwrap();
         let dying = self.guards.iter().filter(|guard| !self.contents.contains_key(&guard.0));
         let dying: std::collections::HashSet<_> = dying.map(|guard| guard.0).collect();
@@ -199,12 +209,7 @@ impl<'a, S: PageSource> World<'a, S> {
         assert_eq!(stats.objects, self.live.len() + dying.len());
         let held: usize = self.contents.values().map(Vec::len).sum();
         assert!(stats.requested >= held && (!dying.is_empty() || stats.requested == held));
-        while !self.guards.is_empty() {
-            self.unpin(0);
-        }
-        for handle in self.live.clone() {
-            self.free(handle);
-        }
+        self.leave();
         self.pool.check().unwrap();
         let stats = self.pool.stats();
         assert_eq!((stats.objects, stats.requested, stats.spans), (0, 0, 0));
