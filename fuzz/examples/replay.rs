@@ -19,6 +19,8 @@ fn main() {
         "caches" => kmem_fuzz::caches::run,
         "adapter" => kmem_fuzz::adapter::run,
         "conf" => kmem_fuzz::conf::run,
+        "ztmem" => kmem_fuzz::ztmem::run,
+        "zcodec" => kmem_fuzz::zcodec::run,
         _ => panic!("no target {target}"),
     };
     for file in args.flat_map(|path| files(Path::new(&path))) {

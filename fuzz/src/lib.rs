@@ -7,6 +7,8 @@ pub mod adapter;
 pub mod caches;
 pub mod conf;
 pub mod pages;
+pub mod zcodec;
+pub mod ztmem;
 
 mod decode;
 mod ledger;

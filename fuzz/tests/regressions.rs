@@ -44,3 +44,13 @@ fn adapter() {
 fn conf() {
     replay("conf", kmem_fuzz::conf::run);
 }
+
+#[test]
+fn ztmem() {
+    replay("ztmem", kmem_fuzz::ztmem::run);
+}
+
+#[test]
+fn zcodec() {
+    replay("zcodec", kmem_fuzz::zcodec::run);
+}
