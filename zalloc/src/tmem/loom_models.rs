@@ -4,6 +4,7 @@
 extern crate std;
 
 use super::{Backing, GetError, Lifetime, Oid, PoolId, PutError, Sharing, Storage, Tmem, Uuid};
+use crate::codec::{AnyCodec, Codec};
 use crate::explore::explore_within;
 use crate::pool::{Settings, Shape};
 use kmem_base::source::Scratch;
@@ -50,9 +51,37 @@ struct World {
     disk: Disk,
 }
 
+/// Compresses nothing, and takes none of a model thread's few bytes of stack.
+#[derive(Debug)]
+struct Never;
+
+impl Codec for Never {
+    type Work = ();
+
+    fn name(&self) -> &'static str {
+        "never"
+    }
+
+    fn bound(&self, len: usize) -> usize {
+        len
+    }
+
+    fn work(&self, _longest: usize) -> Option<()> {
+        Some(())
+    }
+
+    fn compress(&self, _work: &mut (), _from: &[u8], _to: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    fn decompress(&self, _work: &mut (), _from: &[u8], _to: &mut [u8]) -> Option<usize> {
+        None
+    }
+}
+
 fn settings() -> Settings {
-    // Nothing is worth being compressed.
-    Settings { shape: Shape::Pages(SIZE), worthwhile: 0, workers: 2, ..Settings::pages() }
+    const CODECS: &[&dyn AnyCodec] = &[&Never];
+    Settings { shape: Shape::Pages(SIZE), codecs: CODECS, workers: 2, ..Settings::pages() }
 }
 
 impl World {
