@@ -20,6 +20,8 @@ fn main() {
         "adapter" => kmem_fuzz::adapter::run,
         "conf" => kmem_fuzz::conf::run,
         "zspool" => kmem_fuzz::zspool::run,
+        "ztmem" => kmem_fuzz::ztmem::run,
+        "zcodec" => kmem_fuzz::zcodec::run,
         _ => panic!("no target {target}"),
     };
     for file in args.flat_map(|path| files(Path::new(&path))) {

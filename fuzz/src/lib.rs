@@ -8,6 +8,8 @@ pub mod caches;
 pub mod conf;
 pub mod pages;
 pub mod zspool;
+pub mod zcodec;
+pub mod ztmem;
 
 mod decode;
 mod ledger;

@@ -49,3 +49,13 @@ fn conf() {
 fn zspool() {
     replay("zspool", kmem_fuzz::zspool::run);
 }
+
+#[test]
+fn ztmem() {
+    replay("ztmem", kmem_fuzz::ztmem::run);
+}
+
+#[test]
+fn zcodec() {
+    replay("zcodec", kmem_fuzz::zcodec::run);
+}

@@ -62,6 +62,8 @@ fn offence(name: &str, dependency: &Dependency<'_>) -> Option<&'static str> {
         (None, _) if OTHERS.contains(&dependency.name) => None,
         (None, _) if dependency.name == "loom" && dependency.target == "cfg(loom)" => None,
         (None, _) if dependency.name == "allocator-api2" && name == "kmem" && dependency.optional => None,
+        (None, _) if dependency.name == "lz4_flex" && name == "kmem-zalloc" => None,
+        (None, _) if dependency.name == "zstd-safe" && name == "kmem-zalloc" && dependency.optional => None,
         (None, _) if TOOLS.contains(&dependency.name) => Some("is for tests only"),
         (None, _) => Some("is not among the crates that the product may use"),
     }
@@ -119,5 +121,6 @@ fn the_law_is_enforced() {
     assert!(refused("kmem", "allocator-api2", "normal") && refused("kmem-base", "loom", "normal"));
     assert!(refused("kmem-base", "cc", "build") && refused("kmem", "serde", "normal"));
     assert!(!refused("kmem", "kmem-zalloc", "normal") && !refused("kmem-malloc", "kmem-base", "normal"));
+    assert!(refused("kmem-zalloc", "zstd-safe", "normal") && refused("kmem-slubq", "lz4_flex", "normal"));
     assert!(!refused("kmem-slab", "libc", "normal") && !refused("kmem-slab", "proptest", "dev"));
 }

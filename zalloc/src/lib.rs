@@ -1,4 +1,8 @@
+#![no_std]
 #![doc = include_str!("../README.md")]
+
+// For the keyed store and the cache: files, hash seeds, and vectors that may be refused.
+extern crate std;
 
 pub mod cache;
 pub mod codec;

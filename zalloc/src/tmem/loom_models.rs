@@ -3,7 +3,8 @@
 
 extern crate std;
 
-use super::{Backing, GetError, Lifetime, Oid, PoolId, Sharing, Storage, Tmem, Uuid};
+use super::{Backing, GetError, Lifetime, Oid, PoolId, PutError, Sharing, Storage, Tmem, Uuid};
+use crate::codec::{AnyCodec, Codec};
 use crate::explore::explore_within;
 use crate::pool::{Settings, Shape};
 use kmem_base::source::Scratch;
@@ -50,9 +51,37 @@ struct World {
     disk: Disk,
 }
 
+/// Compresses nothing, and takes none of a model thread's few bytes of stack.
+#[derive(Debug)]
+struct Never;
+
+impl Codec for Never {
+    type Work = ();
+
+    fn name(&self) -> &'static str {
+        "never"
+    }
+
+    fn bound(&self, len: usize) -> usize {
+        len
+    }
+
+    fn work(&self, _longest: usize) -> Option<()> {
+        Some(())
+    }
+
+    fn compress(&self, _work: &mut (), _from: &[u8], _to: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    fn decompress(&self, _work: &mut (), _from: &[u8], _to: &mut [u8]) -> Option<usize> {
+        None
+    }
+}
+
 fn settings() -> Settings {
-    // Nothing is worth being compressed.
-    Settings { shape: Shape::Pages(SIZE), worthwhile: 0, workers: 2, ..Settings::pages() }
+    const CODECS: &[&dyn AnyCodec] = &[&Never];
+    Settings { shape: Shape::Pages(SIZE), codecs: CODECS, workers: 2, ..Settings::pages() }
 }
 
 impl World {
@@ -132,7 +161,7 @@ fn loom_a_page_flushed_while_it_is_written_is_nowhere() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(PREEMPTIONS, || {
         let world = World::in_memory(&SOURCE);
-        let writer = spawn(&world, |world| drop(world.store.writeback(1)));
+        let writer = spawn(&world, |world| world.store.writeback(1));
         assert!(world.flush());
         assert_eq!(world.get(), None);
         writer.join().unwrap();
@@ -145,7 +174,7 @@ fn loom_a_page_replaced_while_it_is_written_is_the_new_one() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(PREEMPTIONS, || {
         let world = World::in_memory(&SOURCE);
-        let writer = spawn(&world, |world| drop(world.store.writeback(1)));
+        let writer = spawn(&world, |world| world.store.writeback(1));
         world.put(2);
         assert_eq!(world.get(), Some(2));
         writer.join().unwrap();
@@ -182,7 +211,7 @@ fn loom_writing_reading_and_flushing_at_once() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(1, || {
         let world = World::in_memory(&SOURCE);
-        let writer = spawn(&world, |world| drop(world.store.writeback(1)));
+        let writer = spawn(&world, |world| world.store.writeback(1));
         let reader = spawn(&world, |world| assert!(matches!(world.get(), None | Some(1))));
         assert!(world.flush());
         writer.join().unwrap();
@@ -212,10 +241,11 @@ fn loom_a_pool_that_is_destroyed_while_a_page_is_put_is_empty() {
         let putter = spawn(&world, |world| {
             let mut page = [2; SIZE];
             page[0] = 99;
-            drop(world.store.put(world.pool, PAGE.0, 7, &page));
+            world.store.put(world.pool, PAGE.0, 7, &page)
         });
         assert!(world.store.destroy(world.pool).is_some());
-        putter.join().unwrap();
+        let put = putter.join().unwrap();
+        assert!(matches!(put, Ok(()) | Err(PutError::NoPool)));
         world.store.check().unwrap();
         assert_eq!((world.store.stats().pages, world.store.pool().stats().held), (0, 0));
     });

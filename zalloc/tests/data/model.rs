@@ -88,6 +88,7 @@ impl Storage for Disk {
 
 impl Disk {
     /// Its bytes, to be damaged.
+    #[allow(dead_code)]
     pub fn with<R>(&self, damage: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         damage(&mut self.0.lock().unwrap())
     }

@@ -9,7 +9,7 @@ pub use storage::Storage;
 
 use super::{KEYS, key::Uuid};
 use crate::pool::{HEADROOM, Meta, Settings, Shape};
-use kmem_base::sync::{AtomicU32, Lock, Ordering};
+use kmem_base::sync::{AtomicU32, Lock, MODEL, Ordering};
 use record::{HEADER, Label, Record, UNIT};
 use std::boxed::Box;
 use std::hash::{BuildHasher, RandomState};
@@ -18,8 +18,8 @@ use units::Units;
 
 const _: () = assert!(HEADER <= HEADROOM);
 
-/// Bytes read at once when a file is scanned: a multiple of a unit.
-const SCAN: usize = 128 * UNIT;
+/// Bytes read at once when a file is scanned: a multiple of a unit. Threads of a model have little stack.
+const SCAN: usize = if MODEL { 4 } else { 128 } * UNIT;
 
 /// A backing file on its way into a store.
 #[derive(Debug)]
