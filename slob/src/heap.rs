@@ -3,7 +3,7 @@
 //! Places are counted in units from one page below the first, so that pages are numbered from 1. A *hole* here is a maximal free
 //! stretch: it may start in one page, go on over free pages, and end in another. It belongs to the page that it starts in.
 
-use crate::config::{KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
+use crate::config::{CLASSES, KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
 use crate::ground::Ground;
 use crate::holes::{Hole, Page};
 use crate::mode::Mode;
@@ -145,14 +145,16 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Takes `size` units out of a hole of less than `limit`, a tight one first.
     fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
         let mut classes = self.table.classes() & !0 << class(size).max(1);
-        let mut groups = PROBES / GROUP;
+        let mut probes = PROBES;
         while classes != 0 {
             let lowest = classes & classes.wrapping_neg();
             let group = self.table.group(lowest);
             for page in group..group + GROUP {
-                if self.table.word(page).bit() != lowest {
+                let word = self.table.word(page);
+                if word.bit() != lowest || !word.ends_free() && word.largest() < size {
                     continue;
                 }
+                probes -= 1;
                 if let Some(find) = self.look(page, size, align) {
                     if find.hole.size >= limit {
                         return None;
@@ -162,11 +164,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
                 }
             }
             classes &= !lowest;
-            groups -= 1;
-            if groups == 1 {
+            if probes < GROUP + 1 {
                 // From here on the first look is good.
-                classes &= !0 << (class(size + align / UNIT) + 1).min(63);
-                groups = usize::MAX;
+                classes &= !0 << (class(size + align / UNIT) + 1).min(CLASSES - 1);
             }
         }
         None
@@ -174,11 +174,11 @@ impl<G: Ground, M: Mode> Heap<G, M> {
 
     /// The tightest hole of `page` for `size` units aligned to `align` bytes.
     fn look(&self, page: usize, size: usize, align: usize) -> Option<Find> {
-        let word = self.table.word(page);
-        if !word.ends_free() && word.largest() < size || M::CHECKED && !self.vet_list(page) {
+        if M::CHECKED && !self.vet_list(page) {
             return None;
         }
-        let (mut best, mut limit, mut most, mut second, mut crosses) = (None, usize::MAX, 0, 0, word.is_full());
+        let (mut best, mut limit, mut most, mut second) = (None, usize::MAX, 0, 0);
+        let mut crosses = self.table.word(page).is_full();
         self.each_hole(page, |hole| {
             second = second.max(most.min(hole.size));
             most = most.max(hole.size);
@@ -464,7 +464,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         let Some(from) = at.addr().get().checked_sub(self.base.addr()) else { return false };
         let (mut from, to) = (from.div_ceil(UNIT), (from + len) / UNIT);
         let pages = to.div_ceil(UNITS) - 1;
-        if from < self.end || pages > MAX_PAGES {
+        if from < self.end || from >= to || pages > MAX_PAGES {
             return false;
         }
         let old = self.table.parts();
