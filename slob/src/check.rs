@@ -77,7 +77,11 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if starts {
             self.each_hole(page, |hole| most = most.max(hole.size));
         }
-        require(word.bit() == Word::default().with_class(class(most)).bit(), "a page is in the class of the largest hole that starts in it", page)?;
+        require(
+            word.bit() == Word::default().with_class(class(most)).bit(),
+            "a page is in the class of the largest hole that starts in it",
+            page,
+        )?;
         if word.is_full() {
             let (first, end) = (page + 1 - run, !self.table.word(page + 1).is_full());
             let agree = word.run() == run && self.table.word(first).run() == run;

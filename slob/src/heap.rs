@@ -144,32 +144,51 @@ impl<G: Ground, M: Mode> Heap<G, M> {
 
     /// Takes `size` units out of a hole of less than `limit`, a tight one first.
     fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
-        let mut classes = self.table.classes() & !0 << class(size).max(1);
+        let find = self.find(size, align).filter(|find| find.hole.size < limit)?;
+        self.take(find.hole, find.at, size, find.others);
+        Some(find.at)
+    }
+
+    /// A hole for `size` units aligned to `align` bytes: of the classes from theirs on, the first sixteen pages that have one (theory 6.1).
+    fn find(&self, size: usize, align: usize) -> Option<Find> {
+        let own = 1_u64 << class(size).max(1);
+        let mut classes = self.table.classes() & own.wrapping_neg();
         let mut probes = PROBES;
         while classes != 0 {
             let lowest = classes & classes.wrapping_neg();
-            let group = self.table.group(lowest);
-            for page in group..group + GROUP {
-                let word = self.table.word(page);
-                if word.bit() != lowest || !word.ends_free() && word.largest() < size {
-                    continue;
-                }
-                probes -= 1;
-                if let Some(find) = self.look(page, size, align) {
-                    if find.hole.size >= limit {
-                        return None;
-                    }
-                    self.take(find.hole, find.at, size, find.others);
-                    return Some(find.at);
-                }
+            let find = self.look_at(self.table.group(lowest), lowest, size, align, &mut probes);
+            if find.is_some() {
+                return find;
             }
             classes &= !lowest;
-            if probes < GROUP + 1 {
+            if probes < PROBES / 2 {
                 // From here on the first look is good.
                 classes &= !0 << (class(size + align / UNIT) + 1).min(CLASSES - 1);
             }
         }
+        // No larger hole: one that is just as large may be further on.
+        let mut group = 0;
+        while probes > 0 {
+            group = self.table.group_from(group, own)?;
+            let find = self.look_at(group, own, size, align, &mut probes);
+            if find.is_some() {
+                return find;
+            }
+            group += GROUP;
+        }
         None
+    }
+
+    /// Looks for a hole in those of sixteen pages that are in `class`.
+    fn look_at(&self, group: usize, class: u64, size: usize, align: usize, probes: &mut usize) -> Option<Find> {
+        (group..group + GROUP).find_map(|page| {
+            let word = self.table.word(page);
+            if word.bit() != class || !word.ends_free() && word.largest() < size || *probes == 0 {
+                return None;
+            }
+            *probes -= 1;
+            self.look(page, size, align)
+        })
     }
 
     /// The tightest hole of `page` for `size` units aligned to `align` bytes.
@@ -224,11 +243,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Units free from the beginning of `page` on, which is none of a run but the first.
     fn head(&self, page: usize) -> usize {
         let word = self.table.word(page);
-        if word.is_full() {
-            word.run() * UNITS + self.head_in(page + word.run())
-        } else {
-            self.head_in(page)
-        }
+        if word.is_full() { word.run() * UNITS + self.head_in(page + word.run()) } else { self.head_in(page) }
     }
 
     /// Units free at the beginning of `page`, which is not full.

@@ -30,7 +30,8 @@ impl Page {
         unsafe {
             let place = self.0.add(at * STRIDE);
             let first = place.read();
-            let (size, next) = if first > 0 { (first as usize, place.add(1).read() as usize) } else { (1, -isize::from(first) as usize) };
+            let (size, next) =
+                if first > 0 { (first as usize, place.add(1).read() as usize) } else { (1, -isize::from(first) as usize) };
             // A list that was overwritten must not lead out of the page, or in circles.
             let next = if next > at && next < UNITS { next } else { UNITS };
             Hole { at, size: if size > next - at { next - at } else { size }, next }

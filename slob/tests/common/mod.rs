@@ -83,7 +83,8 @@ impl Tested {
     /// refusal is right for sure, and a lack is one for sure where there is no table in between.
     fn has_room(&self, layout: Layout) -> bool {
         let size = layout.size().next_multiple_of(kmem_slob::config::UNIT);
-        let table = self.heap.stats().table.next_multiple_of(16) + 16;
+        // A buffer that is too small for it has none; the smallest takes 72 bytes.
+        let table = self.heap.stats().table.max(72).next_multiple_of(16) + 16;
         let mut run = 0;
         for (place, used) in self.model.iter().enumerate() {
             run = if *used == 1 { 0 } else { run + 1 };
