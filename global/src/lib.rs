@@ -8,11 +8,14 @@ mod cache;
 mod control;
 mod fork;
 mod kmem;
+#[path = "slob.rs"]
+mod slob_backend;
 
 pub use backend::{Backend, Slubq};
 pub use cache::{AllocError, Cache, Constructed, Object, Plain};
 pub use control::{Stats, check, set, slabinfo, stats, trim};
 pub use kmem::Kmem;
+pub use slob_backend::{CheckedSlob, Dies, Slob};
 pub use kmem_base::knobs::{Knob, Refusal, Settings};
 #[cfg(feature = "count")]
 pub use kmem_base::sync::count;

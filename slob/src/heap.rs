@@ -530,9 +530,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         }
     }
 
-    /// Gives back those of `pages` that are free.
-    pub(crate) fn give_back(&mut self, pages: core::ops::Range<usize>) {
-        let mut start = pages.start;
+    /// Gives back those of `pages` that are free; returns their bytes.
+    pub(crate) fn give_back(&mut self, pages: core::ops::Range<usize>) -> usize {
+        let (mut start, mut bytes) = (pages.start, 0);
         for page in pages.start..pages.end + 1 {
             if page < pages.end && self.table.word(page).is_full() {
                 continue;
@@ -540,8 +540,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             if let Some(at) = NonNull::new(self.address(start * UNITS)).filter(|_| start < page) {
                 // SAFETY: free pages of the heap, whose words say all that is known of them.
                 unsafe { self.ground.purge(at, (page - start) * PAGE) };
+                bytes += (page - start) * PAGE;
             }
             start = page + 1;
         }
+        bytes
     }
 }

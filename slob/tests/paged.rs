@@ -160,7 +160,7 @@ fn the_oracle_finds_nothing() {
     let heap = Global::with(KmemLock(Lock::new(())), kmem_slob::Paged::new(&OsSource));
     let hooks = || Hooks {
         check: Some(Box::new(|| check(&heap))),
-        trim: Some(Box::new(|| heap.locked(|heap| heap.trim()))),
+        trim: Some(Box::new(|| heap.locked(|heap| _ = heap.trim()))),
         ..Hooks::default()
     };
     let subject = GlobalSubject::new(&heap).with_hooks(hooks());
