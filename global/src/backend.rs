@@ -1,5 +1,6 @@
 //! What serves the small sizes: the kernel has three such allocators behind one interface, and so does this crate.
 
+use core::alloc::GlobalAlloc;
 use kmem_base::classes::Class;
 use kmem_base::knobs::Settings;
 use kmem_base::pages::Pages;
@@ -14,6 +15,13 @@ use kmem_slubq::Level;
 pub unsafe trait Backend: 'static {
     /// Sets everything up unless that has been done. False if there is no memory for it.
     fn start(settings: &Settings) -> bool;
+
+    /// Whoever serves every layout by itself, so that nothing else here is asked but about starting and forking; nothing if classes and
+    /// pages do.
+    #[inline(always)]
+    fn whole() -> Option<&'static dyn GlobalAlloc> {
+        None
+    }
 
     /// An object of `class` if one is at hand; null otherwise, and before [`Self::start`].
     fn alloc_fast(class: Class) -> *mut u8;

@@ -81,6 +81,12 @@ impl<B: Backend> Kmem<B> {
         B::start(&self.settings) && fork::watch::<B>()
     }
 
+    /// The heap of a back end that serves whole layouts.
+    #[inline(always)]
+    fn whole(&self) -> Option<&'static dyn GlobalAlloc> {
+        B::whole().filter(|_| fork::watch::<B>())
+    }
+
     #[inline(always)]
     fn alloc_small(&self, size: usize) -> *mut u8 {
         let class = Class::of(size);
@@ -149,12 +155,20 @@ impl<B: Backend> Kmem<B> {
 unsafe impl<B: Backend> GlobalAlloc for Kmem<B> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if let Some(heap) = self.whole() {
+            // SAFETY: the caller's.
+            return unsafe { heap.alloc(layout) };
+        }
         let size = round_to_align(layout);
         if size <= MAX_SMALL { self.alloc_small(size) } else { self.alloc_large(layout, false) }
     }
 
     #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if let Some(heap) = self.whole() {
+            // SAFETY: the caller's.
+            return unsafe { heap.dealloc(block, layout) };
+        }
         let size = round_to_align(layout);
         // SAFETY: the layout is the one that the block was allocated with, so that it came from the same class or the page supply.
         unsafe { if size <= MAX_SMALL { B::free(Class::of(size), block) } else { self.free_large(block, layout) } }
@@ -162,6 +176,10 @@ unsafe impl<B: Backend> GlobalAlloc for Kmem<B> {
 
     #[inline(always)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if let Some(heap) = self.whole() {
+            // SAFETY: the caller's.
+            return unsafe { heap.alloc_zeroed(layout) };
+        }
         let size = round_to_align(layout);
         if size > MAX_SMALL {
             return self.alloc_large(layout, true);
@@ -176,6 +194,10 @@ unsafe impl<B: Backend> GlobalAlloc for Kmem<B> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if let Some(heap) = self.whole() {
+            // SAFETY: the caller's.
+            return unsafe { heap.realloc(block, layout, new_size) };
+        }
         // SAFETY: the caller's: the new size, rounded up to the alignment, does not overflow.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
         let (old_size, size) = (round_to_align(layout), round_to_align(new));

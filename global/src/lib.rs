@@ -9,6 +9,8 @@ mod control;
 mod fork;
 mod kmem;
 mod slab;
+#[path = "slob.rs"]
+mod slob_backend;
 
 pub use backend::{Backend, Slubq};
 pub use cache::{Cache, Object};
@@ -24,3 +26,4 @@ pub use kmem_slob as slob;
 pub use kmem_slubq as slubq;
 pub use kmem_slubq::{CreateError, Flags, Level};
 pub use slab::Slab;
+pub use slob_backend::{CheckedSlob, Dies, Slob};

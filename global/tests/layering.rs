@@ -19,6 +19,7 @@ struct Dependency<'a> {
     optional: bool,
     /// `cfg(...)`, or nothing.
     target: &'a str,
+    default_features: bool,
 }
 
 fn metadata() -> Value {
@@ -42,6 +43,7 @@ fn dependencies(package: &Value) -> impl Iterator<Item = Dependency<'_>> {
         kind: dependency["kind"].as_str().unwrap_or("normal"),
         optional: dependency["optional"].as_bool().unwrap(),
         target: dependency["target"].as_str().unwrap_or(""),
+        default_features: dependency["uses_default_features"].as_bool().unwrap(),
     })
 }
 
@@ -57,7 +59,8 @@ fn offence(name: &str, dependency: &Dependency<'_>) -> Option<&'static str> {
         // A crate's tests may turn on its own features; otherwise they keep to the law, too.
         (Some(_), "dev") if dependency.name == name => None,
         (Some(other), _) if other >= own => Some("is not below it"),
-        (Some(_), _) if name == "kmem-slob" && dependency.name != "kmem-base" => Some("slob needs only base"),
+        (_, "normal") if name == "kmem-slob" && dependency.name != "kmem-base" => Some("slob needs only base"),
+        (_, "normal") if name == "kmem-slob" && dependency.default_features => Some("slob needs only base's plain part"),
         (Some(_), _) | (None, "dev") => None,
         (None, _) if OTHERS.contains(&dependency.name) => None,
         (None, _) if dependency.name == "loom" && dependency.target == "cfg(loom)" => None,
@@ -76,7 +79,7 @@ fn every_package_has_its_place() {
     for name in &names {
         assert!(layer(name).is_some() || TOOLS.contains(name), "{name} is new: give it a layer here");
     }
-    for name in ["kmem-base", "kmem-slab", "kmem-slubq", "kmem", "kmem-testkit"] {
+    for name in ["kmem-base", "kmem-slab", "kmem-slubq", "kmem-slob", "kmem-zalloc", "kmem", "kmem-testkit"] {
         assert!(names.contains(&name), "no {name} among {names:?}");
     }
 }
@@ -113,11 +116,12 @@ fn the_product_has_no_build_scripts() {
 #[test]
 fn the_law_is_enforced() {
     fn refused(name: &str, dependency: &str, kind: &str) -> bool {
-        offence(name, &Dependency { name: dependency, kind, optional: false, target: "" }).is_some()
+        offence(name, &Dependency { name: dependency, kind, optional: false, target: "", default_features: true }).is_some()
     }
     assert!(refused("kmem-base", "kmem-slubq", "normal") && refused("kmem-slubq", "kmem", "dev"));
     assert!(refused("kmem-slubq", "kmem-slab", "normal") && refused("kmem-zalloc", "kmem-slob", "dev"));
     assert!(refused("kmem", "kmem-malloc", "normal") && refused("kmem", "kmem-testkit", "normal"));
+    assert!(refused("kmem-slob", "kmem-base", "normal") && refused("kmem-slob", "libc", "normal"));
     assert!(refused("kmem", "allocator-api2", "normal") && refused("kmem-base", "loom", "normal"));
     assert!(refused("kmem-base", "cc", "build") && refused("kmem", "serde", "normal"));
     assert!(!refused("kmem", "kmem-zalloc", "normal") && !refused("kmem-malloc", "kmem-base", "normal"));

@@ -3,7 +3,7 @@
 //! Places are counted in units from one page below the first, so that pages are numbered from 1. A *hole* here is a maximal free
 //! stretch: it may start in one page, go on over free pages, and end in another. It belongs to the page that it starts in.
 
-use crate::config::{KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
+use crate::config::{CLASSES, KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
 use crate::ground::Ground;
 use crate::holes::{Hole, Page};
 use crate::mode::Mode;
@@ -144,41 +144,60 @@ impl<G: Ground, M: Mode> Heap<G, M> {
 
     /// Takes `size` units out of a hole of less than `limit`, a tight one first.
     fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
-        let mut classes = self.table.classes() & !0 << class(size).max(1);
-        let mut groups = PROBES / GROUP;
+        let find = self.find(size, align).filter(|find| find.hole.size < limit)?;
+        self.take(find.hole, find.at, size, find.others);
+        Some(find.at)
+    }
+
+    /// A hole for `size` units aligned to `align` bytes: of the classes from theirs on, the first sixteen pages that have one (theory 6.1).
+    fn find(&self, size: usize, align: usize) -> Option<Find> {
+        let own = 1_u64 << class(size).max(1);
+        let mut classes = self.table.classes() & own.wrapping_neg();
+        let mut probes = PROBES;
         while classes != 0 {
             let lowest = classes & classes.wrapping_neg();
-            let group = self.table.group(lowest);
-            for page in group..group + GROUP {
-                if self.table.word(page).bit() != lowest {
-                    continue;
-                }
-                if let Some(find) = self.look(page, size, align) {
-                    if find.hole.size >= limit {
-                        return None;
-                    }
-                    self.take(find.hole, find.at, size, find.others);
-                    return Some(find.at);
-                }
+            let find = self.look_at(self.table.group(lowest), lowest, size, align, &mut probes);
+            if find.is_some() {
+                return find;
             }
             classes &= !lowest;
-            groups -= 1;
-            if groups == 1 {
+            if probes < PROBES / 2 {
                 // From here on the first look is good.
-                classes &= !0 << (class(size + align / UNIT) + 1).min(63);
-                groups = usize::MAX;
+                classes &= !0 << (class(size + align / UNIT) + 1).min(CLASSES - 1);
             }
+        }
+        // No larger hole: one that is just as large may be further on.
+        let mut group = 0;
+        while probes > 0 {
+            group = self.table.group_from(group, own)?;
+            let find = self.look_at(group, own, size, align, &mut probes);
+            if find.is_some() {
+                return find;
+            }
+            group += GROUP;
         }
         None
     }
 
+    /// Looks for a hole in those of sixteen pages that are in `class`.
+    fn look_at(&self, group: usize, class: u64, size: usize, align: usize, probes: &mut usize) -> Option<Find> {
+        (group..group + GROUP).find_map(|page| {
+            let word = self.table.word(page);
+            if word.bit() != class || !word.ends_free() && word.largest() < size || *probes == 0 {
+                return None;
+            }
+            *probes -= 1;
+            self.look(page, size, align)
+        })
+    }
+
     /// The tightest hole of `page` for `size` units aligned to `align` bytes.
     fn look(&self, page: usize, size: usize, align: usize) -> Option<Find> {
-        let word = self.table.word(page);
-        if !word.ends_free() && word.largest() < size || M::CHECKED && !self.vet_list(page) {
+        if M::CHECKED && !self.vet_list(page) {
             return None;
         }
-        let (mut best, mut limit, mut most, mut second, mut crosses) = (None, usize::MAX, 0, 0, word.is_full());
+        let (mut best, mut limit, mut most, mut second) = (None, usize::MAX, 0, 0);
+        let mut crosses = self.table.word(page).is_full();
         self.each_hole(page, |hole| {
             second = second.max(most.min(hole.size));
             most = most.max(hole.size);
@@ -460,7 +479,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         let Some(from) = at.addr().get().checked_sub(self.base.addr()) else { return false };
         let (mut from, to) = (from.div_ceil(UNIT), (from + len) / UNIT);
         let pages = to.div_ceil(UNITS) - 1;
-        if from < self.end || pages > MAX_PAGES {
+        if from < self.end || from >= to || pages > MAX_PAGES {
             return false;
         }
         let old = self.table.parts();
@@ -511,9 +530,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         }
     }
 
-    /// Gives back those of `pages` that are free.
-    pub(crate) fn give_back(&mut self, pages: core::ops::Range<usize>) {
-        let mut start = pages.start;
+    /// Gives back those of `pages` that are free; returns their bytes.
+    pub(crate) fn give_back(&mut self, pages: core::ops::Range<usize>) -> usize {
+        let (mut start, mut bytes) = (pages.start, 0);
         for page in pages.start..pages.end + 1 {
             if page < pages.end && self.table.word(page).is_full() {
                 continue;
@@ -521,8 +540,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             if let Some(at) = NonNull::new(self.address(start * UNITS)).filter(|_| start < page) {
                 // SAFETY: free pages of the heap, whose words say all that is known of them.
                 unsafe { self.ground.purge(at, (page - start) * PAGE) };
+                bytes += (page - start) * PAGE;
             }
             start = page + 1;
         }
+        bytes
     }
 }

@@ -103,9 +103,9 @@ impl<S: PageSource, M: Mode> Heap<Paged<S>, M> {
         Self::new(Paged::new(source))
     }
 
-    /// Gives the free pages back that were kept for a moment.
-    pub fn trim(&mut self) {
+    /// Gives the free pages back that were kept for a moment; returns their bytes.
+    pub fn trim(&mut self) -> usize {
         let pending = core::mem::replace(&mut self.ground.pending, 0..0);
-        self.give_back(pending);
+        self.give_back(pending)
     }
 }

@@ -155,6 +155,14 @@ impl Table {
         at << FAN
     }
 
+    /// The first of sixteen pages from `page` on among which is one of `class`: node by node, for whoever has no better way.
+    pub(crate) fn group_from(self, page: usize, class: u64) -> Option<usize> {
+        let nodes = parents(self.places);
+        let level = self.words.cast::<u64>().wrapping_sub(nodes);
+        // SAFETY: nodes of the level.
+        (page >> FAN..nodes).find(|node| unsafe { level.add(*node).read() } & class != 0).map(|node| node << FAN)
+    }
+
     /// Every class that occurs.
     #[inline]
     pub(crate) fn classes(self) -> u64 {

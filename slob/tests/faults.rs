@@ -1,0 +1,149 @@
+//! What a checked heap says to mistakes, and that an unchecked one ends every operation whatever it finds.
+
+mod common;
+
+use common::{Strict, faults};
+use kmem_base::fault::Fault;
+use kmem_slob::{Fixed, Heap, Unchecked};
+use kmem_testkit::SplitMix64;
+use std::alloc::Layout;
+
+fn buffer(len: usize) -> &'static mut [u8] {
+    Vec::leak(vec![0; len])
+}
+
+fn heap() -> Heap<Fixed, Strict> {
+    Heap::new(Fixed::new(buffer(1 << 16)))
+}
+
+/// Frees `at`, which is a mistake; returns what the heap said.
+fn mistake(heap: &mut Heap<Fixed, Strict>, at: *mut u8, layout: Layout) -> Vec<(Fault, usize)> {
+    let before = heap.stats();
+    // SAFETY: a checked heap refuses.
+    unsafe { heap.dealloc(at, layout) };
+    assert_eq!((heap.check(), heap.stats()), (Ok(()), before), "nothing was done");
+    faults()
+}
+
+#[test]
+fn a_double_free() {
+    let mut heap = heap();
+    for size in [2, 8, 100, 4096, 9000] {
+        let layout = Layout::from_size_align(size, 2).unwrap();
+        let (block, _keep) = (heap.alloc(layout), heap.alloc(layout));
+        // SAFETY: live, once.
+        unsafe { heap.dealloc(block, layout) };
+        assert_eq!(mistake(&mut heap, block, layout), [(Fault::DoubleFree, block.addr())]);
+    }
+}
+
+#[test]
+fn a_size_that_reaches_into_a_hole() {
+    let mut heap = heap();
+    let layout = Layout::from_size_align(64, 8).unwrap();
+    let block = heap.alloc(layout);
+    let wrong = Layout::from_size_align(128, 8).unwrap();
+    assert_eq!(mistake(&mut heap, block, wrong), [(Fault::DoubleFree, block.addr())]);
+}
+
+#[test]
+fn memory_of_somebody_else() {
+    let mut heap = heap();
+    let layout = Layout::new::<u64>();
+    let block = heap.alloc(layout);
+    let (mut other, far) = (0_u64, block.wrapping_add(1 << 20));
+    for foreign in [(&raw mut other).cast(), far, std::ptr::null_mut()] {
+        assert_eq!(mistake(&mut heap, foreign, layout), [(Fault::Foreign, foreign.addr())]);
+    }
+    let large = Layout::from_size_align(1 << 17, 8).unwrap();
+    assert_eq!(mistake(&mut heap, block, large), [(Fault::Foreign, block.addr())], "larger than all there is");
+}
+
+#[test]
+fn the_table() {
+    let buffer = buffer(1 << 16);
+    let start = buffer.as_mut_ptr();
+    let mut heap = Heap::<_, Strict>::new(Fixed::new(buffer));
+    let layout = Layout::new::<u64>();
+    heap.alloc(layout);
+    let table = start.wrapping_add(start.align_offset(8));
+    assert_eq!(mistake(&mut heap, table, layout), [(Fault::Foreign, table.addr())]);
+}
+
+#[test]
+fn an_address_that_is_no_block() {
+    let mut heap = heap();
+    let layout = Layout::from_size_align(64, 16).unwrap();
+    let block = heap.alloc(layout);
+    for skew in [1, 8] {
+        let at = block.wrapping_add(skew);
+        assert_eq!(mistake(&mut heap, at, layout), [(Fault::Misaligned, at.addr())]);
+    }
+}
+
+#[test]
+fn a_write_after_free() {
+    let mut heap = heap();
+    let layout = Layout::from_size_align(64, 8).unwrap();
+    let blocks: Vec<_> = (0..8).map(|_| heap.alloc(layout)).collect();
+    // SAFETY: live; then the mistake.
+    unsafe {
+        heap.dealloc(blocks[3], layout);
+        blocks[3].cast::<[u8; 8]>().write([0x11; 8]);
+        heap.dealloc(blocks[6], layout);
+    }
+    assert_eq!(faults(), [(Fault::Corrupted, blocks[6].addr())]);
+    assert!(heap.check().is_err());
+    heap.alloc(layout);
+    assert!(faults().iter().all(|(fault, _)| *fault == Fault::Corrupted));
+}
+
+#[test]
+fn a_resize_of_what_is_free() {
+    let mut heap = heap();
+    let layout = Layout::from_size_align(64, 8).unwrap();
+    let (block, _keep) = (heap.alloc(layout), heap.alloc(layout));
+    // SAFETY: a checked heap refuses the second.
+    unsafe {
+        heap.dealloc(block, layout);
+        assert!(heap.realloc(block, layout, 100).is_null());
+    }
+    assert_eq!(faults(), [(Fault::DoubleFree, block.addr())]);
+}
+
+/// Free memory is overwritten with anything; whatever comes of it, every operation ends, and writes nothing outside the buffer.
+#[test]
+fn no_list_leads_out_of_its_page_or_in_circles() {
+    for seed in 0..200 {
+        let mut rng = SplitMix64::new(seed);
+        let memory = buffer(6 * 4096);
+        memory.fill(0x5A);
+        let (guard, len) = (4096, memory.len() - 2 * 4096);
+        let start = memory.as_mut_ptr().wrapping_add(guard);
+        // SAFETY: within the buffer.
+        let mut heap = Heap::<_, Unchecked>::new(unsafe { Fixed::from_raw(start, len) });
+        let mut blocks = Vec::new();
+        for step in 0..400 {
+            let layout = Layout::from_size_align(rng.between(1, 200), 1 << rng.below(5)).unwrap();
+            if rng.below(2) == 0 {
+                let at = heap.alloc(layout);
+                let inside = (start.addr()..start.addr() + len).contains(&at.addr());
+                assert!(at.is_null() || inside && at.addr() + layout.size() <= start.addr() + len);
+                blocks.extend((!at.is_null()).then_some((at, layout)));
+            } else if !blocks.is_empty() {
+                let (at, layout) = blocks.swap_remove(rng.below(blocks.len()));
+                // SAFETY: live, as far as a heap whose lists were overwritten can say.
+                unsafe { heap.dealloc(at, layout) };
+            }
+            if step == 200 {
+                // Behind the table, everything that a list may be in.
+                for at in 512..len {
+                    // SAFETY: within the buffer.
+                    unsafe { start.add(at).write(rng.next_u64() as u8) };
+                }
+            }
+        }
+        let outside = (0..guard).chain(guard + len..memory.len());
+        assert!(outside.into_iter().all(|at| memory[at] == 0x5A), "seed {seed}");
+    }
+}
