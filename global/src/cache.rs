@@ -5,45 +5,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
+use kmem_base::typed::{AllocError, Constructed, Kind, Plain, construct, destructor};
 use kmem_slubq::{CreateError, Flags, Spec};
-
-/// Objects are constructed once, when their slab is made, and keep their state from one use to the next.
-#[derive(Debug)]
-pub enum Constructed {}
-/// Objects are values moved in at allocation and dropped at free.
-#[derive(Debug)]
-pub enum Plain {}
-
-/// How objects of a cache begin and end.
-pub trait Kind: sealed::Sealed {
-    /// True if an object is dropped when it goes back to the cache.
-    const DROPS: bool;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::Constructed {}
-    impl Sealed for super::Plain {}
-}
-
-impl Kind for Constructed {
-    const DROPS: bool = false;
-}
-impl Kind for Plain {
-    const DROPS: bool = true;
-}
-
-/// There is no memory for another object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AllocError;
-
-impl fmt::Display for AllocError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("out of memory")
-    }
-}
-
-impl core::error::Error for AllocError {}
 
 /// A cache of `T`s.
 ///
@@ -78,23 +41,6 @@ unsafe impl<T: Send, K: Kind> Sync for Cache<T, K> {}
 // SAFETY: as above.
 unsafe impl<T: Send, K: Kind> Send for Cache<T, K> {}
 
-/// # Safety
-/// `object` is memory for a `T`, `context` the `fn() -> T` that the cache was created with.
-unsafe fn construct<T>(object: *mut u8, context: *mut ()) {
-    // SAFETY: the caller's.
-    unsafe {
-        let make = core::mem::transmute::<*mut (), fn() -> T>(context);
-        object.cast::<T>().write(make());
-    }
-}
-
-/// # Safety
-/// `object` is a `T` that nobody uses again.
-unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
-    // SAFETY: the caller's.
-    unsafe { object.cast::<T>().drop_in_place() };
-}
-
 impl<T: Send + 'static> Cache<T> {
     /// A cache whose objects `constructor` makes. They are dropped, by whichever thread it is that does so, when their slab goes: when
     /// the cache shrinks or is dropped, [`trim`](crate::trim) is called, or an object comes back and its slab is one too many. Never inside
@@ -104,10 +50,9 @@ impl<T: Send + 'static> Cache<T> {
     /// If `T` is too large (256 KiB) or too strictly aligned, there are too many caches, or no memory.
     #[doc(alias = "kmem_cache_create")]
     pub fn new(name: &str, constructor: fn() -> T) -> Result<Self, CreateError> {
-        let destructor = if core::mem::needs_drop::<T>() { Some(destruct::<T> as _) } else { None };
         let spec = Spec::new(name, size_of::<T>(), align_of::<T>());
         // SAFETY: a function pointer outlives everything, and any thread may make or drop a `T`.
-        Self::create(&unsafe { spec.constructed(Some(construct::<T>), destructor, constructor as *mut ()) })
+        Self::create(&unsafe { spec.constructed(Some(construct::<T>), destructor::<T>(), constructor as *mut ()) })
     }
 
     /// An object as its constructor made it, or as its last user left it.

@@ -11,12 +11,15 @@ mod kmem;
 mod slab;
 
 pub use backend::{Backend, Slubq};
-pub use cache::{AllocError, Cache, Constructed, Object, Plain};
+pub use cache::{Cache, Object};
 pub use control::{Stats, check, set, slabinfo, stats, trim};
 pub use kmem::Kmem;
 pub use kmem_base::knobs::{Knob, Refusal, Settings};
 #[cfg(feature = "count")]
 pub use kmem_base::sync::count;
+pub use kmem_base::typed::{AllocError, Constructed, Plain};
+/// First fit for small systems: heaps in a buffer, over a callback, over pages.
+pub use kmem_slob as slob;
 /// The allocator underneath, for what the safe face leaves out: bulk operations, reservations, tunables, instances of one's own.
 pub use kmem_slubq as slubq;
 pub use kmem_slubq::{CreateError, Flags, Level};

@@ -2,8 +2,8 @@
 
 use kmem::{Kmem, Slubq};
 use kmem_testkit::child::{Child, run_ok};
+use kmem_testkit::forks;
 use kmem_testkit::{GlobalSubject, Profile, StressConfig, ops, run_or_panic, stress_or_panic};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[global_allocator]
 static ALLOCATOR: Kmem = Kmem::new();
@@ -17,60 +17,25 @@ fn work(seed: u64) {
     kmem::check().unwrap();
 }
 
-/// Forks while other threads allocate, and lets the child allocate, trim and check.
-fn fork_storm(forks: usize) {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for thread in 0..3_usize {
-            let done = &done;
-            scope.spawn(move || {
-                let mut held = Vec::new();
-                while !done.load(Ordering::Relaxed) {
-                    held.push(vec![thread as u8; 1 + held.len() * 37 % 50_000]);
-                    if held.len() > 300 {
-                        held.clear();
-                        if thread == 0 {
-                            kmem::trim();
-                        }
-                    }
-                }
-            });
-        }
-        for round in 0..forks {
-            // SAFETY: the child only allocates, and leaves with `_exit`.
-            let child = unsafe { libc::fork() };
-            assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-            if child == 0 {
-                let strings: Vec<_> = (0..2000).map(|i| "x".repeat(i % 300 + round % 7)).collect();
-                let sum: usize = strings.iter().map(String::len).sum();
-                drop(strings);
-                drop(vec![0_u8; 3 << 20]);
-                kmem::trim();
-                // What other threads were in the middle of freeing is lost here, and nothing else.
-                let lost = |broken| matches!(broken, kmem::slubq::Broken::Bits | kmem::slubq::Broken::Listed);
-                let well = sum > 0 && Slubq::get().check().map_or_else(lost, |()| true);
-                // SAFETY: leaves at once; the other threads do not exist here.
-                unsafe { libc::_exit(if well { 0 } else { 1 }) };
-            }
-            let mut status = 0;
-            // SAFETY: writes the status of a child of ours.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            assert_eq!(status, 0, "the child of round {round} failed");
-        }
-        done.store(true, Ordering::Relaxed);
-    });
+fn fork_storm() {
+    let trim = || {
+        kmem::trim();
+    };
+    // What other threads were in the middle of freeing is lost in a child, and nothing else.
+    let lost = |broken| matches!(broken, kmem::slubq::Broken::Bits | kmem::slubq::Broken::Listed);
+    forks::storm(60, &trim, &|| Slubq::get().check().map_or_else(lost, |()| true));
 }
 
 #[test]
 fn a_threaded_program_forks() {
-    Child::new("a_threaded_program_forks").timeout(100).expect_ok(|| fork_storm(60));
+    Child::new("a_threaded_program_forks").timeout(100).expect_ok(fork_storm);
 }
 
 #[test]
 fn a_threaded_program_forks_with_locked_rows() {
     Child::new("a_threaded_program_forks_with_locked_rows").env("KMEM_CONF", "percpu:locked").timeout(100).expect_ok(|| {
         assert_eq!(Slubq::get().mode(), kmem_base::percpu::Mode::Locked);
-        fork_storm(60);
+        fork_storm();
     });
 }
 

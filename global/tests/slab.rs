@@ -2,9 +2,9 @@
 
 use kmem::{Kmem, Slab};
 use kmem_testkit::child::Child;
+use kmem_testkit::forks;
 use kmem_testkit::{GlobalSubject, Hooks, Profile, StressConfig, ops, property, run, run_or_panic, stress_or_panic};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[global_allocator]
 static ALLOCATOR: Kmem<Slab> = Kmem::over();
@@ -52,48 +52,19 @@ fn the_same_with_magazines_locked_rows_nodes_and_checks() {
     }
 }
 
-/// Forks while other threads allocate, and lets the child allocate and trim.
-fn fork_storm(forks: usize) {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for thread in 0..3_usize {
-            let done = &done;
-            scope.spawn(move || {
-                let mut held = Vec::new();
-                while !done.load(Ordering::Relaxed) {
-                    held.push(vec![thread as u8; 1 + held.len() * 37 % 50_000]);
-                    if held.len() > 300 {
-                        held.clear();
-                        Slab::get().reap_tick();
-                    }
-                }
-            });
-        }
-        for round in 0..forks {
-            // SAFETY: the child only allocates, and leaves with `_exit`.
-            let child = unsafe { libc::fork() };
-            assert!(child >= 0, "fork: {}", std::io::Error::last_os_error());
-            if child == 0 {
-                let strings: Vec<_> = (0..2000).map(|i| "x".repeat(i % 300 + round % 7)).collect();
-                let sum: usize = strings.iter().map(String::len).sum();
-                drop(strings);
-                ALLOCATOR.trim();
-                // SAFETY: leaves at once; the other threads do not exist here.
-                unsafe { libc::_exit(i32::from(sum == 0 || Slab::get().check().is_err())) };
-            }
-            let mut status = 0;
-            // SAFETY: writes the status of a child of ours.
-            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-            assert_eq!(status, 0, "the child of round {round} failed");
-        }
-        done.store(true, Ordering::Relaxed);
-    });
+/// In a child, what other threads had in hand is lost, and nothing else.
+fn fork_storm() {
+    let trim = || {
+        Slab::get().reap_tick();
+        ALLOCATOR.trim();
+    };
+    forks::storm(40, &trim, &|| Slab::get().check().is_ok());
 }
 
 #[test]
 fn a_threaded_program_forks() {
     for conf in ["front:arrays", "front:magazines,percpu:locked"] {
-        Child::new("a_threaded_program_forks").env("KMEM_CONF", conf).timeout(100).expect_ok(|| fork_storm(40));
+        Child::new("a_threaded_program_forks").env("KMEM_CONF", conf).timeout(100).expect_ok(fork_storm);
     }
 }
 

@@ -29,6 +29,7 @@ mod slabref;
 mod stats;
 mod typed;
 
+pub use kmem_base::typed::{AllocError, Constructed, Plain};
 pub use {
     cache::{Constructor, Destructor, Flags, Front, RawCache, Spec},
     check::Broken,
@@ -40,5 +41,5 @@ pub use {
     registry::{Busy, CreateError, DebugError, Live, TuneError},
     slab::{Slab, system},
     stats::Counters,
-    typed::{AllocError, Builder, Cache, Constructed, Destroyed, Object, Plain},
+    typed::{Builder, Cache, Destroyed, Object},
 };

@@ -8,44 +8,7 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
-
-/// Objects are constructed once, when their slab is made, and keep their state from one use to the next.
-#[derive(Debug)]
-pub enum Constructed {}
-/// Objects are values moved in at allocation and dropped at free.
-#[derive(Debug)]
-pub enum Plain {}
-
-/// How objects of a cache begin and end.
-pub trait Kind: sealed::Sealed {
-    /// True if an object is dropped when it goes back to the cache.
-    const DROPS: bool;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for super::Constructed {}
-    impl Sealed for super::Plain {}
-}
-
-impl Kind for Constructed {
-    const DROPS: bool = false;
-}
-impl Kind for Plain {
-    const DROPS: bool = true;
-}
-
-/// There is no memory for another object.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AllocError;
-
-impl fmt::Display for AllocError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("out of memory")
-    }
-}
-
-impl core::error::Error for AllocError {}
+use kmem_base::typed::{AllocError, Constructed, Kind, Plain, construct, destructor};
 
 /// A cache of `T`s that are constructed once and used many times: whoever returns one leaves it as the next user wants to find it. That is
 /// Bonwick's point; locks, buffers and tables inside an object are set up once per slab instead of once per use.
@@ -124,9 +87,8 @@ impl<'a> Builder<'a> {
     /// See [`CreateError`].
     #[doc(alias = "kmem_cache_create")]
     pub fn constructed<T: Send + 'static>(self, constructor: fn() -> T) -> Result<Cache<T>, CreateError> {
-        let destructor = if core::mem::needs_drop::<T>() { Some(destruct::<T> as _) } else { None };
         // SAFETY: a function pointer outlives everything, and any thread may make or drop a `T`.
-        let spec = unsafe { self.spec::<T>().constructed(Some(construct::<T>), destructor, constructor as *mut ()) };
+        let spec = unsafe { self.spec::<T>().constructed(Some(construct::<T>), destructor::<T>(), constructor as *mut ()) };
         Ok(Cache { slab: self.slab, raw: self.slab.create(&spec)?, kind: PhantomData })
     }
 
@@ -142,23 +104,6 @@ impl<'a> Builder<'a> {
         let align = if self.align > align_of::<T>() { self.align } else { align_of::<T>() };
         Spec { front: self.front, ..Spec::new(self.name, size_of::<T>(), align).with(self.flags) }
     }
-}
-
-/// # Safety
-/// `object` is memory for a `T`, `context` the `fn() -> T` that the cache was created with.
-unsafe fn construct<T>(object: *mut u8, context: *mut ()) {
-    // SAFETY: the caller's.
-    unsafe {
-        let make = core::mem::transmute::<*mut (), fn() -> T>(context);
-        object.cast::<T>().write(make());
-    }
-}
-
-/// # Safety
-/// `object` is a `T` that nobody uses again.
-unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
-    // SAFETY: the caller's.
-    unsafe { object.cast::<T>().drop_in_place() };
 }
 
 impl Cache<()> {

@@ -155,20 +155,16 @@ fn write_to_a_free_red_zone() {
 
 #[test]
 fn a_list_in_a_free_object_that_is_written_over() {
-    expect_abort(
-        "a_list_in_a_free_object_that_is_written_over",
-        "kmem: list of free objects overwritten, slab at 0x* (test)",
-        || {
-            let heap = Heap::new(&Settings::new().with(Knob::ArenaMb, 64).with(Knob::Queues, 0));
-            let cache = heap.cache(1024, Flags::NONE);
-            let objects = heap.alloc_many(cache, cache.geometry().objects as usize);
-            // The first to come back holds the list.
-            free(&heap, cache, objects[0]);
-            // SAFETY: memory of the cache; what this is about.
-            unsafe { objects[0].write_bytes(0xFF, 1024) };
-            let _faults = heap.slab.alloc_object(cache);
-        },
-    );
+    expect_abort("a_list_in_a_free_object_that_is_written_over", "kmem: free memory was overwritten near 0x* (test)", || {
+        let heap = Heap::new(&Settings::new().with(Knob::ArenaMb, 64).with(Knob::Queues, 0));
+        let cache = heap.cache(1024, Flags::NONE);
+        let objects = heap.alloc_many(cache, cache.geometry().objects as usize);
+        // The first to come back holds the list.
+        free(&heap, cache, objects[0]);
+        // SAFETY: memory of the cache; what this is about.
+        unsafe { objects[0].write_bytes(0xFF, 1024) };
+        let _faults = heap.slab.alloc_object(cache);
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //!   [`FixedSubject`] adapt a `GlobalAlloc` and an object cache.
 //! * [`run`], [`property`] and [`stress`] are the drivers.
 //! * [`child`] runs a test body in a process of its own, to test aborts and
-//!   start-up configuration; [`cpu`] pins threads.
+//!   start-up configuration; [`cpu`] pins threads; [`forks`] forks beside them.
 //!
 //! The drivers take `&dyn Subject`, so all their code is compiled in this
 //! package: raising its `opt-level` in the dev profile speeds up every user.
@@ -29,6 +29,7 @@ pub mod cpu;
 mod driver;
 mod exec;
 mod fixed;
+pub mod forks;
 mod generate;
 mod op;
 mod oracle;

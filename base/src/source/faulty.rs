@@ -60,6 +60,11 @@ unsafe impl PageSource for FaultySource {
         unsafe { OsSource.advise_huge(at, len) }
     }
 
+    unsafe fn advise_small(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { OsSource.advise_small(at, len) }
+    }
+
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
         if self.0.fails(Call::Remap) {
             return None;

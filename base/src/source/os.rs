@@ -1,6 +1,6 @@
 //! The operating system's own calls.
 
-use super::PageSource;
+use super::{PageSource, Range};
 use crate::config::HUGE_PAGE;
 use core::ptr::{NonNull, null_mut};
 
@@ -73,6 +73,23 @@ unsafe fn mremap_aligned(at: NonNull<u8>, old: usize, new: usize) -> Option<NonN
     unsafe { mremap(at, old, new, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, to.as_ptr()) }
 }
 
+/// `MADV_DONTNEED` for all of `ranges` in one call, which Linux has from 6.15 on. False if it did not do all of it.
+///
+/// # Safety
+/// The contents are dead.
+#[cfg(target_os = "linux")]
+unsafe fn purge_at_once(ranges: &[Range]) -> bool {
+    /// This process, instead of a descriptor of it.
+    const PIDFD_SELF_PROCESS: libc::c_long = -10001;
+    let bytes: usize = ranges.iter().map(|range| range.len).sum();
+    // SAFETY: as many `iovec`s as it says; the caller's for what they cover. Systems without the call, or the constant, do nothing.
+    let done = unsafe {
+        let (at, count) = (ranges.as_ptr(), ranges.len());
+        libc::syscall(libc::SYS_process_madvise, PIDFD_SELF_PROCESS, at, count, libc::MADV_DONTNEED as libc::c_long, 0)
+    };
+    done >= 0 && done as usize == bytes
+}
+
 // SAFETY: the kernel hands out zeroed private mappings that overlap nothing.
 unsafe impl PageSource for OsSource {
     fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
@@ -97,6 +114,12 @@ unsafe impl PageSource for OsSource {
     }
 
     #[cfg(target_os = "linux")]
+    unsafe fn purge_all(&self, ranges: &[Range]) -> bool {
+        // SAFETY: the caller's.
+        unsafe { purge_at_once(ranges) || ranges.iter().filter(|range| !self.purge(range.at, range.len)).count() == 0 }
+    }
+
+    #[cfg(target_os = "linux")]
     unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
         // SAFETY: mapped by the caller's promise, and the advice changes no contents.
         unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
@@ -104,6 +127,12 @@ unsafe impl PageSource for OsSource {
 
     #[cfg(not(target_os = "linux"))]
     unsafe fn advise_huge(&self, _at: NonNull<u8>, _len: usize) {}
+
+    #[cfg(target_os = "linux")]
+    unsafe fn advise_small(&self, at: NonNull<u8>, len: usize) {
+        // SAFETY: as above.
+        unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_NOHUGEPAGE) };
+    }
 
     #[cfg(target_os = "linux")]
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
@@ -126,4 +155,12 @@ unsafe impl PageSource for OsSource {
         // space is then lost, nothing else.
         unsafe { libc::munmap(at.as_ptr().cast(), len) };
     }
+}
+
+/// Bytes of an OS page, read from the kernel at run time: aarch64 machines differ in it.
+#[must_use]
+pub fn os_page() -> usize {
+    // SAFETY: only reads the auxiliary vector.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).ok().filter(|size| size.is_power_of_two()).unwrap_or(4096)
 }

@@ -17,6 +17,7 @@ mod contestant;
 pub mod count;
 mod cpus;
 mod crew;
+mod footprint;
 mod harness;
 mod machine;
 mod page;
@@ -32,6 +33,7 @@ mod stats;
 #[doc(hidden)]
 pub mod switch;
 mod versus;
+mod zpool;
 
 use std::process::ExitCode;
 
@@ -44,6 +46,10 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Does what the command line asks for.
 pub fn run(program: &'static Program) -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("footprint") {
+        footprint::run();
+        return ExitCode::SUCCESS;
+    }
     if bench::was_empty_program() {
         return ExitCode::SUCCESS;
     }

@@ -1,0 +1,528 @@
+//! The heap: pages with lists of holes, and a table that finds them.
+//!
+//! Places are counted in units from one page below the first, so that pages are numbered from 1. A *hole* here is a maximal free
+//! stretch: it may start in one page, go on over free pages, and end in another. It belongs to the page that it starts in.
+
+use crate::config::{KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
+use crate::ground::Ground;
+use crate::holes::{Hole, Page};
+use crate::mode::Mode;
+use crate::table::{GROUP, Table};
+use crate::word::{MAX_PAGES, Word, class};
+use core::alloc::Layout;
+use core::marker::PhantomData;
+use core::ptr::{NonNull, null_mut};
+
+/// A free stretch, in units.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) at: usize,
+    pub(crate) size: usize,
+}
+
+/// Where in which hole a block fits.
+struct Find {
+    hole: Stretch,
+    at: usize,
+    /// The largest other hole of the page; nothing if one goes on in the next page.
+    others: Option<usize>,
+}
+
+/// A heap for one thread at a time. See the crate's theory.
+#[derive(Debug)]
+pub struct Heap<G, M> {
+    /// Where unit 0 would be.
+    pub(crate) base: *mut u8,
+    pub(crate) table: Table,
+    /// The unit behind the last one.
+    pub(crate) end: usize,
+    /// Units with the program.
+    pub(crate) used: usize,
+    pub(crate) ground: G,
+    mode: PhantomData<M>,
+}
+
+// SAFETY: what the pointers lead to is the heap's alone.
+unsafe impl<G: Send, M> Send for Heap<G, M> {}
+
+/// Units for `bytes`: at least one.
+#[inline]
+pub(crate) const fn units(bytes: usize) -> usize {
+    let units = bytes.div_ceil(UNIT);
+    if units == 0 { 1 } else { units }
+}
+
+const fn page(unit: usize) -> usize {
+    unit / UNITS
+}
+
+impl<G: Ground, M: Mode> Heap<G, M> {
+    /// A heap that asks `ground` for memory at its first allocation.
+    pub const fn new(ground: G) -> Self {
+        Self { base: null_mut(), table: Table::EMPTY, end: UNITS, used: 0, ground, mode: PhantomData }
+    }
+
+    /// Memory for `layout`, or null.
+    #[inline]
+    pub fn alloc(&mut self, layout: Layout) -> *mut u8 {
+        match self.place(units(layout.size()), layout.align()) {
+            Some(at) => self.address(at),
+            None => null_mut(),
+        }
+    }
+
+    /// Frees a block.
+    ///
+    /// # Safety
+    /// It is this heap's, allocated with `layout`, and dead.
+    #[inline]
+    pub unsafe fn dealloc(&mut self, block: *mut u8, layout: Layout) {
+        let (at, size) = (self.unit(block), units(layout.size()));
+        if M::CHECKED && !self.vet(block, size, layout.align()) {
+            return;
+        }
+        self.used -= size;
+        self.release(at, size);
+        if G::RETURNS && self.used == 0 {
+            self.table = Table::EMPTY;
+            self.end = UNITS;
+            // SAFETY: nothing is in use, and the table is forgotten.
+            unsafe { self.ground.reset() };
+        }
+    }
+
+    /// Makes a block larger or smaller: where it is, or in a tighter hole, or together with the holes around it, or elsewhere. Null if
+    /// there is no memory; the block is then as before.
+    ///
+    /// # Safety
+    /// As [`Self::dealloc`]; `bytes`, rounded up to the alignment, is at most `isize::MAX`.
+    pub unsafe fn realloc(&mut self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        let (at, old, new) = (self.unit(block), units(layout.size()), units(bytes));
+        if M::CHECKED && !self.vet(block, old, layout.align()) {
+            return null_mut();
+        }
+        let moved = if new > old { self.widen(at, old, new, layout.align()) } else { self.shrink(at, old, new, layout.align()) };
+        moved.map_or(null_mut(), |at| self.address(at))
+    }
+
+    /// Bytes that a block of `layout` can be used for.
+    #[must_use]
+    pub const fn usable_size(layout: Layout) -> usize {
+        units(layout.size()) * UNIT
+    }
+
+    #[inline]
+    pub(crate) fn address(&self, at: usize) -> *mut u8 {
+        self.base.wrapping_add(at * UNIT)
+    }
+
+    #[inline]
+    pub(crate) fn unit(&self, block: *mut u8) -> usize {
+        block.addr().wrapping_sub(self.base.addr()) / UNIT
+    }
+
+    #[inline]
+    pub(crate) fn list(&self, page: usize) -> Page {
+        Page(self.base.wrapping_add(page * PAGE).cast())
+    }
+
+    /// Takes `size` units aligned to `align` bytes, from holes or the ground.
+    fn place(&mut self, size: usize, align: usize) -> Option<usize> {
+        // Twice more: the first time the table may take what was got, or it may not adjoin what was there.
+        for attempt in 0..4 {
+            if let Some(at) = self.fit(size, align, usize::MAX) {
+                self.used += size;
+                return Some(at);
+            }
+            let tail = if attempt < 2 { self.back(self.end) } else { 0 };
+            if !self.extend((size + align / UNIT).saturating_sub(tail)) {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Takes `size` units out of a hole of less than `limit`, a tight one first.
+    fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
+        let mut classes = self.table.classes() & !0 << class(size).max(1);
+        let mut groups = PROBES / GROUP;
+        while classes != 0 {
+            let lowest = classes & classes.wrapping_neg();
+            let group = self.table.group(lowest);
+            for page in group..group + GROUP {
+                if self.table.word(page).bit() != lowest {
+                    continue;
+                }
+                if let Some(find) = self.look(page, size, align) {
+                    if find.hole.size >= limit {
+                        return None;
+                    }
+                    self.take(find.hole, find.at, size, find.others);
+                    return Some(find.at);
+                }
+            }
+            classes &= !lowest;
+            groups -= 1;
+            if groups == 1 {
+                // From here on the first look is good.
+                classes &= !0 << (class(size + align / UNIT) + 1).min(63);
+                groups = usize::MAX;
+            }
+        }
+        None
+    }
+
+    /// The tightest hole of `page` for `size` units aligned to `align` bytes.
+    fn look(&self, page: usize, size: usize, align: usize) -> Option<Find> {
+        let word = self.table.word(page);
+        if !word.ends_free() && word.largest() < size || M::CHECKED && !self.vet_list(page) {
+            return None;
+        }
+        let (mut best, mut limit, mut most, mut second, mut crosses) = (None, usize::MAX, 0, 0, word.is_full());
+        self.each_hole(page, |hole| {
+            second = second.max(most.min(hole.size));
+            most = most.max(hole.size);
+            crosses |= hole.at + hole.size > (page + 1) * UNITS;
+            if hole.size < size || hole.size >= limit {
+                return;
+            }
+            let at = hole.at + (self.address(hole.at).addr().wrapping_neg() & (align - 1)) / UNIT;
+            if at + size <= hole.at + hole.size {
+                (best, limit) = (Some((hole, at)), hole.size);
+            }
+        });
+        let others = if crosses { None } else { Some(if limit == most { second } else { most }) };
+        best.map(|(hole, at)| Find { hole, at, others })
+    }
+
+    /// Calls `f` with each hole that starts in `page`, which is none of a run but the first.
+    #[inline]
+    pub(crate) fn each_hole(&self, page: usize, mut f: impl FnMut(Stretch)) {
+        let word = self.table.word(page);
+        let mut next = if word.is_full() { 0 } else { word.first() };
+        while next < UNITS {
+            let hole = if word.is_full() {
+                Hole { at: 0, size: UNITS, next: UNITS }
+            } else {
+                // SAFETY: a page of the heap, `next` is below `UNITS`.
+                unsafe { self.list(page).hole(next) }
+            };
+            next = hole.next;
+            if hole.at > 0 || !self.table.word(page - 1).ends_free() {
+                let more = if hole.at + hole.size < UNITS { 0 } else { self.ahead_of(page, word) };
+                f(Stretch { at: page * UNITS + hole.at, size: hole.size + more });
+            }
+        }
+    }
+
+    /// Units free from the end of `page` on, if its end is free.
+    fn ahead_of(&self, page: usize, word: Word) -> usize {
+        let run = if word.is_full() { word.run() } else { 1 };
+        (run - 1) * UNITS + self.head(page + run)
+    }
+
+    /// Units free from the beginning of `page` on, which is none of a run but the first.
+    fn head(&self, page: usize) -> usize {
+        let word = self.table.word(page);
+        if word.is_full() { word.run() * UNITS + self.head_in(page + word.run()) } else { self.head_in(page) }
+    }
+
+    /// Units free at the beginning of `page`, which is not full.
+    fn head_in(&self, page: usize) -> usize {
+        if self.table.word(page).first() == 0 {
+            // SAFETY: a page of the heap that has a hole there.
+            unsafe { self.list(page).hole(0).size }
+        } else {
+            0
+        }
+    }
+
+    /// Units free from `at` on.
+    fn ahead(&self, at: usize) -> usize {
+        let (page, offset) = (page(at), at % UNITS);
+        if offset == 0 {
+            return self.head(page);
+        }
+        let word = self.table.word(page);
+        // SAFETY: a page of the heap that is not full, since the unit before `at` is in use.
+        let (_, next) = unsafe { self.list(page).before(word.first(), offset) };
+        if next != offset {
+            return 0;
+        }
+        // SAFETY: a hole of that page.
+        let size = unsafe { self.list(page).hole(next).size };
+        if offset + size < UNITS { size } else { size + self.head(page + 1) }
+    }
+
+    /// Units free right before `at`.
+    pub(crate) fn back(&self, at: usize) -> usize {
+        let (page, offset) = (page(at), at % UNITS);
+        if offset == 0 {
+            return self.back_of(page);
+        }
+        // SAFETY: a page of the heap that is not full, since the unit at `at` is in use.
+        match unsafe { self.list(page).before(self.table.word(page).first(), offset) }.0 {
+            Some(hole) if hole.at + hole.size == offset && hole.at > 0 => hole.size,
+            Some(hole) if hole.at + hole.size == offset => hole.size + self.back_of(page),
+            _ => 0,
+        }
+    }
+
+    /// Units free right before `page`.
+    fn back_of(&self, page: usize) -> usize {
+        let word = self.table.word(page - 1);
+        let run = if word.is_full() { word.run() } else { 0 };
+        let page = page - 1 - run;
+        let word = self.table.word(page);
+        let mut size = run * UNITS;
+        if word.tail() {
+            // SAFETY: a page of the heap that is not full.
+            if let Some(last) = unsafe { self.list(page).before(word.first(), UNITS) }.0 {
+                size += last.size;
+            }
+        }
+        size
+    }
+
+    /// Takes `size` units at `at` out of `hole`. The hole is within its page if the largest of the `others` there is given.
+    fn take(&mut self, hole: Stretch, at: usize, size: usize, others: Option<usize>) {
+        let (to, end) = (at + size, hole.at + hole.size);
+        self.each_page(at, to, |heap, page, from, to| {
+            if to - from == UNITS {
+                return heap.table.set(page, Word::default());
+            }
+            let (word, list) = (heap.table.word(page), heap.list(page));
+            // SAFETY: a page of the heap, in which a hole has all of that.
+            let first = unsafe { list.cut(if word.is_full() { list.whole() } else { word.first() }, from, to) };
+            heap.table.put(page, word.with_first(first));
+        });
+        if let Some(others) = others {
+            let word = self.table.word(page(at));
+            let largest = others.max(at - hole.at).max(end - to);
+            let tail = if end % UNITS == 0 { to < end } else { word.tail() };
+            return self.table.set(page(at), Word::partial(word.first(), largest, tail).with_class(class(largest)));
+        }
+        self.settle(hole.at, at);
+        self.settle(to, end);
+        let mut last = 0;
+        for page in [page(hole.at), page(at), page(to - 1), page(to)] {
+            if page != last {
+                self.refresh(page);
+            }
+            last = page;
+        }
+    }
+
+    /// Frees `size` units at `at`.
+    pub(crate) fn release(&mut self, at: usize, size: usize) {
+        let to = at + size;
+        let (mut start, mut end) = (at, to);
+        self.each_page(at, to, |heap, page, from, to| {
+            let word = heap.table.word(page);
+            let mut part = Hole { at: 0, size: UNITS, next: UNITS };
+            if to - from < UNITS {
+                // SAFETY: a page of the heap; the units are nobody's from here on.
+                let (first, hole) = unsafe { heap.list(page).fill(word.first(), from, to) };
+                heap.table.put(page, word.with_first(first));
+                part = hole;
+            }
+            if part.size == UNITS {
+                heap.table.set(page, Word::full(1));
+            }
+            start = start.min(page * UNITS + part.at);
+            end = page * UNITS + part.at + part.size;
+        });
+        let (first, last) = (page(start), page(end));
+        let alone = start % UNITS != 0 || !self.table.word(first - 1).ends_free();
+        if alone && first == last {
+            let (word, size) = (self.table.word(first), end - start);
+            let largest = word.largest().max(size);
+            return self.table.set(first, Word::partial(word.first(), largest, word.tail()).in_class_from(word, class(size)));
+        }
+        if start % UNITS == 0 {
+            start -= self.back_of(first);
+        }
+        if end % UNITS == 0 {
+            let word = self.table.word(last);
+            end += self.head(last);
+            if word.is_full() {
+                self.table.set(last, word.with_class(0));
+            }
+        }
+        self.settle(start, end);
+        self.refresh(page(start));
+        self.refresh(page(end));
+        if G::RETURNS {
+            self.retire(at, to, start.div_ceil(UNITS), page(end));
+        }
+    }
+
+    /// Calls `f` with each page of `from .. to` and the part of it, as offsets.
+    fn each_page(&mut self, from: usize, to: usize, mut f: impl FnMut(&mut Self, usize, usize, usize)) {
+        let mut at = from;
+        while at < to {
+            let start = at - at % UNITS;
+            let end = to.min(start + UNITS);
+            f(self, page(at), at - start, end - start);
+            at = end;
+        }
+    }
+
+    /// Writes how long the run of free pages in the hole `from .. to` is.
+    fn settle(&mut self, from: usize, to: usize) {
+        let (first, end) = (from.div_ceil(UNITS), page(to));
+        if first < end {
+            self.table.set(first, Word::full(end - first));
+            self.table.set(end - 1, Word::full(end - first));
+        }
+    }
+
+    /// Looks at the holes of `page` anew.
+    fn refresh(&mut self, page: usize) {
+        let mut word = self.table.word(page);
+        let (mut most, mut largest, mut tail) = (0, 0, false);
+        self.each_hole(page, |hole| {
+            most = most.max(hole.size);
+            let room = (page + 1) * UNITS - hole.at;
+            largest = largest.max(hole.size.min(room));
+            tail |= hole.size >= room;
+        });
+        if !word.is_full() {
+            word = Word::partial(word.first(), largest, tail);
+        }
+        self.table.set(page, word.with_class(class(most)));
+    }
+
+    /// Makes a block of `old` units one of `new`, at most as many.
+    fn shrink(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
+        if new == old {
+            return Some(at);
+        }
+        self.used -= old - new;
+        if let Some(place) = self.fit(new, align, old) {
+            self.copy(at, place, new);
+            self.release(at, old);
+            return Some(place);
+        }
+        self.release(at + new, old - new);
+        Some(at)
+    }
+
+    /// Makes a block of `old` units one of `new`, which is more.
+    fn widen(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
+        let after = self.ahead(at + old);
+        if old + after >= new {
+            self.used += new - old;
+            self.take(Stretch { at: at + old, size: after }, at + old, new - old, None);
+            return Some(at);
+        }
+        if let Some(place) = self.fit(new, align, usize::MAX) {
+            self.used += new - old;
+            self.copy(at, place, old);
+            self.release(at, old);
+            return Some(place);
+        }
+        let before = Stretch { at: at - self.back(at), size: self.back(at) };
+        let place = before.at + (self.address(before.at).addr().wrapping_neg() & (align - 1)) / UNIT;
+        if place < at && place + new <= at + old + after {
+            self.used += new - old;
+            self.take(before, place, at - place, None);
+            let (end, wanted) = (at + old, place + new);
+            if wanted > end {
+                self.take(Stretch { at: end, size: after }, end, wanted - end, None);
+            }
+            self.copy(at, place, old);
+            if wanted < end {
+                self.release(wanted, end - wanted);
+            }
+            return Some(place);
+        }
+        let place = self.place(new, align)?;
+        self.used -= old;
+        self.copy(at, place, old);
+        self.release(at, old);
+        Some(place)
+    }
+
+    /// Copies `size` units, which may overlap.
+    fn copy(&self, from: usize, to: usize, size: usize) {
+        // SAFETY: both are the block's: as it was, and as it will be.
+        unsafe { self.address(from).copy_to(self.address(to), size * UNIT) }
+    }
+
+    /// Asks the ground for `size` more units. False if there are none.
+    fn extend(&mut self, size: usize) -> bool {
+        let Some(bytes) = size.checked_mul(UNIT) else { return false };
+        let Some((at, len)) = self.ground.grow(bytes) else { return false };
+        if self.base.is_null() {
+            self.base = at.as_ptr().wrapping_sub(at.addr().get() % UNIT + PAGE);
+        }
+        let Some(from) = at.addr().get().checked_sub(self.base.addr()) else { return false };
+        let (mut from, to) = (from.div_ceil(UNIT), (from + len) / UNIT);
+        let pages = to.div_ceil(UNITS) - 1;
+        if from < self.end || pages > MAX_PAGES {
+            return false;
+        }
+        let old = self.table.parts();
+        if pages > self.table.pages() {
+            let skip = self.address(from).addr().wrapping_neg() % crate::table::ALIGN;
+            let places = Table::places(pages + if old.1 > 0 { pages / 2 } else { 0 });
+            let bytes = Table::bytes(places);
+            let place = from + skip / UNIT;
+            from = place + units(bytes);
+            if from >= to {
+                return false;
+            }
+            // SAFETY: memory that was just handed out, and enough of it.
+            unsafe {
+                self.address(place).write_bytes(0, bytes);
+                let new = Table::new(self.address(place), places);
+                self.table.move_to(new);
+                self.table = new;
+            }
+        }
+        self.end = to;
+        self.release(from, to - from);
+        if old.1 > 0 && self.table.parts() != old {
+            self.release(self.unit(old.0), units(Table::bytes(old.1)));
+        }
+        true
+    }
+
+    /// Gives the pages among `at .. to` back that are free now, or takes note of them. Free are `from .. end`.
+    fn retire(&mut self, at: usize, to: usize, from: usize, end: usize) {
+        let free = from.max(page(at))..end.min(page(to - 1) + 1);
+        let most = (page(self.end) / KEPT_PART).min(KEPT_MOST);
+        let Some(pending) = self.ground.pending() else { return };
+        if free.is_empty() {
+            return;
+        }
+        let both = pending.start.min(free.start)..pending.end.max(free.end);
+        if free.start <= pending.end && pending.start <= free.end && both.len() <= most {
+            *pending = both;
+            return;
+        }
+        let old = core::mem::replace(pending, 0..0);
+        self.give_back(old);
+        if free.len() > most {
+            self.give_back(free);
+        } else if let Some(pending) = self.ground.pending() {
+            *pending = free;
+        }
+    }
+
+    /// Gives back those of `pages` that are free.
+    pub(crate) fn give_back(&mut self, pages: core::ops::Range<usize>) {
+        let mut start = pages.start;
+        for page in pages.start..pages.end + 1 {
+            if page < pages.end && self.table.word(page).is_full() {
+                continue;
+            }
+            if let Some(at) = NonNull::new(self.address(start * UNITS)).filter(|_| start < page) {
+                // SAFETY: free pages of the heap, whose words say all that is known of them.
+                unsafe { self.ground.purge(at, (page - start) * PAGE) };
+            }
+            start = page + 1;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The holes of one page: SLOB's list, in the holes themselves.
+//!
+//! The list is in the order of addresses. A hole of one unit holds minus the offset of the next hole; a larger one its size, then that
+//! offset. Offsets are in units from the page's start, and [`UNITS`] ends the list. Nothing here trusts what it reads further than
+//! that it stays within the page, and that a walk ends: offsets that do not ascend end it.
+
+use crate::config::{STRIDE, UNITS};
+
+/// A hole within a page, in units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hole {
+    pub(crate) at: usize,
+    pub(crate) size: usize,
+    /// Offset of the next one, or [`UNITS`].
+    pub(crate) next: usize,
+}
+
+/// The page at an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page(pub(crate) *mut i16);
+
+impl Page {
+    /// The hole at `at`.
+    ///
+    /// # Safety
+    /// The page is the heap's, `at < UNITS`.
+    #[inline]
+    pub(crate) unsafe fn hole(self, at: usize) -> Hole {
+        // SAFETY: within the page: the second number is read only if the hole has two units, or the unit two numbers.
+        unsafe {
+            let place = self.0.add(at * STRIDE);
+            let first = place.read();
+            let (size, next) =
+                if first > 0 { (first as usize, place.add(1).read() as usize) } else { (1, -isize::from(first) as usize) };
+            // A list that was overwritten must not lead out of the page, or in circles.
+            let next = if next > at && next < UNITS { next } else { UNITS };
+            Hole { at, size: if size > next - at { next - at } else { size }, next }
+        }
+    }
+
+    /// True if the holes from `first` on ascend, do not touch each other, and end with the page.
+    ///
+    /// # Safety
+    /// The page is the heap's.
+    pub(crate) unsafe fn is_sound(self, first: usize) -> bool {
+        let (mut at, mut end) = (first, None);
+        while at < UNITS {
+            // SAFETY: within the page.
+            let number = |index| isize::from(unsafe { self.0.add(at * STRIDE + index).read() });
+            let (size, next) = if number(0) > 0 { (number(0), number(1)) } else { (1, -number(0)) };
+            let stays = at as isize + size <= next && next <= UNITS as isize;
+            if !stays || end == Some(at) || size == 1 && number(0) > 0 {
+                return false;
+            }
+            (at, end) = (next as usize, Some(at + size as usize));
+        }
+        at == UNITS
+    }
+
+    /// Writes a hole.
+    ///
+    /// # Safety
+    /// The page is the heap's, and the hole's units are nobody's.
+    #[inline]
+    unsafe fn write(self, hole: Hole) {
+        // SAFETY: as in `hole`.
+        unsafe {
+            let place = self.0.add(hole.at * STRIDE);
+            if hole.size > 1 {
+                place.write(hole.size as i16);
+                place.add(1).write(hole.next as i16);
+            } else {
+                place.write(-(hole.next as i16));
+            }
+        }
+    }
+
+    /// The last hole that starts before `at`, if one does, and where the next one starts.
+    ///
+    /// # Safety
+    /// The page is the heap's, `first` its first hole.
+    #[inline]
+    pub(crate) unsafe fn before(self, first: usize, at: usize) -> (Option<Hole>, usize) {
+        let (mut previous, mut next) = (None, first);
+        while next < at {
+            // SAFETY: `next` is below `at`, which is at most `UNITS`.
+            let hole = unsafe { self.hole(next) };
+            (previous, next) = (Some(hole), hole.next);
+        }
+        (previous, next)
+    }
+
+    /// Frees `from .. to`; returns the new first hole, and the hole that this is part of now.
+    ///
+    /// # Safety
+    /// The page is the heap's, `first` its first hole, and the units are nobody's and in no hole.
+    pub(crate) unsafe fn fill(self, first: usize, from: usize, to: usize) -> (usize, Hole) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (previous, next) = self.before(first, from);
+            let mut hole = Hole { at: from, size: to - from, next };
+            if next == to && to < UNITS {
+                let after = self.hole(next);
+                hole.size += after.size;
+                hole.next = after.next;
+            }
+            let mut first = first;
+            match previous {
+                None => first = from,
+                Some(previous) if previous.at + previous.size == from => {
+                    hole.at = previous.at;
+                    hole.size += previous.size;
+                }
+                Some(previous) => self.write(Hole { next: from, ..previous }),
+            }
+            self.write(hole);
+            (first, hole)
+        }
+    }
+
+    /// Takes `from .. to` out of the hole that it lies in; returns the new first hole.
+    ///
+    /// # Safety
+    /// The page is the heap's, `first` its first hole, and one hole holds all of `from .. to`.
+    pub(crate) unsafe fn cut(self, first: usize, from: usize, to: usize) -> usize {
+        // SAFETY: the caller's.
+        unsafe {
+            let (previous, next) = self.before(first, from);
+            // The hole starts at `from`, or it is the one before.
+            let hole = match previous {
+                Some(hole) if next != from => hole,
+                _ => self.hole(next),
+            };
+            let end = hole.at + hole.size;
+            let mut rest = hole.next;
+            if to < end {
+                self.write(Hole { at: to, size: end - to, next: rest });
+                rest = to;
+            }
+            if next != from {
+                self.write(Hole { size: from - hole.at, next: rest, ..hole });
+                return first;
+            }
+            let Some(previous) = previous else { return rest };
+            self.write(Hole { next: rest, ..previous });
+            first
+        }
+    }
+
+    /// Makes the page one hole; returns it as the first.
+    ///
+    /// # Safety
+    /// The page is the heap's, all of it nobody's.
+    pub(crate) unsafe fn whole(self) -> usize {
+        // SAFETY: the caller's.
+        unsafe { self.write(Hole { at: 0, size: UNITS, next: UNITS }) };
+        0
+    }
+}

@@ -1,0 +1,37 @@
+#![no_std]
+#![doc = include_str!("../README.md")]
+
+mod check;
+pub mod config;
+mod fixed;
+mod ground;
+mod grow;
+mod header;
+mod heap;
+mod holes;
+mod mode;
+mod paged;
+mod shared;
+mod stats;
+mod table;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
+mod word;
+
+pub use check::Broken;
+pub use fixed::Fixed;
+pub use ground::Ground;
+pub use grow::{Grow, More};
+pub use header::HEADER;
+pub use heap::Heap;
+pub use mode::{Mode, Unchecked};
+pub use paged::Paged;
+pub use shared::{Alone, RawLock, Shared};
+pub use stats::Stats;
+
+/// A heap over the pages of a system, which it returns: `Slob::over(&OsSource)`. For one thread at a time.
+pub type Slob<S, M = Unchecked> = Heap<Paged<S>, M>;
+/// A heap in a buffer, behind a lock: for `#[global_allocator]` without a system.
+pub type FixedSlob<L, M = Unchecked> = Shared<L, Fixed, M>;
+/// A heap that grows by a callback, behind a lock.
+pub type GrowSlob<L, M = Unchecked> = Shared<L, Grow, M>;
