@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::thread;
 use std::time::Instant;
 
+use kmem::{Knob, Settings};
 use kmem_slab::geometry::{Geometry, Placement};
-use kmem_slab::{RawCache, Spec, system};
+use kmem_slab::{RawCache, Slab, Spec};
 
 use super::markdown::section;
 use super::{Run, shapes};
@@ -22,18 +24,24 @@ const GAIN: f64 = 1.3;
 /// Visits of all slabs in one measurement.
 const WALKS: [usize; 3] = [10, 2_000, 10_000];
 
+/// Over pages as the system gives them, and over huge ones: every one of the slabs is a page of its own otherwise, and a page has to be looked
+/// up whatever its lines' colour.
+static USUAL: Slab = Slab::system();
+static HUGE: Slab = Slab::system();
+
 pub(super) fn report(run: &Run<'_>) -> Result<String> {
-    cpus::stay_on(0);
     let walks = run.scale.pick(WALKS[0], WALKS[1], WALKS[2]);
-    let lines = COLOURS.iter().filter_map(|colours| line(*colours, walks, 4 * run.runs + 3).transpose());
-    let lines = lines.collect::<Result<Vec<_>>>()?;
+    let turns = 4 * run.runs + 3;
+    // A thread of its own: the others may go on where they like.
+    let measured = thread::scope(|scope| scope.spawn(|| lines(walks, turns)).join());
+    let lines = measured.map_err(|_| "a thread panicked")??;
     let about = format!(
         "The first word of the first object of {SLABS} slabs, whose colours go round (`coloured`) or are all the same (`not`): as a list, in \
          random order, where one read waits for the other; and by index, where reads overlap. Asked for: {GAIN} on a cache that has two \
          lines or more to colour with."
     );
     let head = [
-        "bytes",
+        "bytes, pages",
         "left over",
         "colours",
         "list: coloured, ns",
@@ -47,15 +55,25 @@ pub(super) fn report(run: &Run<'_>) -> Result<String> {
     Ok(section("Colours", &about, &head, &lines))
 }
 
+fn lines(walks: usize, turns: usize) -> Result<Vec<Vec<String>>> {
+    cpus::stay_on(0);
+    let started = USUAL.start(&Settings::new().with(Knob::Thp, 0)) && HUGE.start(&Settings::new().with(Knob::Thp, 2));
+    if !started {
+        return Err("out of memory".into());
+    }
+    let all = [("4 KiB", &USUAL), ("huge", &HUGE)].into_iter().flat_map(|on| COLOURS.map(|colours| (on, colours)));
+    all.filter_map(|((pages, slab), colours)| line(slab, pages, colours, walks, turns).transpose()).collect()
+}
+
 /// A size with so many colours: slabs of few objects, full ones of which have no list.
 fn size_with(colours: u32) -> Option<(usize, Geometry)> {
     let fits = |geometry: &Geometry| geometry.colours == colours && geometry.pages == 1 && geometry.placement == Placement::Object;
     (4096..=8192).step_by(8).find_map(|size| shapes::geometry(size, false).filter(fits).map(|geometry| (size, geometry)))
 }
 
-fn line(colours: u32, walks: usize, turns: usize) -> Result<Option<Vec<String>>> {
+fn line(slab: &'static Slab, pages: &str, colours: u32, walks: usize, turns: usize) -> Result<Option<Vec<String>>> {
     let Some((size, geometry)) = size_with(colours) else { return Ok(None) };
-    let field = Field::new(size, SLABS * colours as usize)?;
+    let field = Field::new(slab, size, SLABS * colours as usize)?;
     let coloured = field.firsts.iter().copied().take(SLABS).collect();
     let same: Vec<_> = field.of_one_colour().into_iter().take(SLABS).collect();
     if same.len() < SLABS {
@@ -68,7 +86,7 @@ fn line(colours: u32, walks: usize, turns: usize) -> Result<Option<Vec<String>>>
         [format!("{:.2}", nanoseconds[0] / visits), format!("{:.2}", nanoseconds[1] / visits), format!("{gain:.2}")]
     });
     let reached = super::verdict(list.1 >= GAIN);
-    let shape = [size.to_string(), geometry.left_over.to_string(), colours.to_string()];
+    let shape = [format!("{size}, {pages}"), geometry.left_over.to_string(), colours.to_string()];
     Ok(Some(shape.into_iter().chain(times).chain([reached]).collect()))
 }
 
@@ -81,6 +99,7 @@ fn compare(turns: usize, time: impl Fn(usize) -> f64) -> ([f64; 2], f64) {
 
 /// A cache of which every slab is full.
 struct Field {
+    slab: &'static Slab,
     cache: &'static RawCache,
     objects: Vec<*mut u8>,
     /// The first object of each slab, in the order in which the slabs were made.
@@ -88,13 +107,13 @@ struct Field {
 }
 
 impl Field {
-    fn new(size: usize, slabs: usize) -> Result<Self> {
-        let cache = system().create(&Spec::new("coloured", size, 8))?;
+    fn new(slab: &'static Slab, size: usize, slabs: usize) -> Result<Self> {
+        let cache = slab.create(&Spec::new("coloured", size, 8))?;
         let geometry = cache.geometry();
         let mut objects = vec![std::ptr::null_mut(); slabs * geometry.objects as usize];
-        let got = system().alloc_bulk(cache, &mut objects);
+        let got = slab.alloc_bulk(cache, &mut objects);
         objects.truncate(got);
-        let mut field = Self { cache, objects, firsts: Vec::new() };
+        let mut field = Self { slab, cache, objects, firsts: Vec::new() };
         if got < slabs * geometry.objects as usize {
             return Err("out of memory".into());
         }
@@ -124,8 +143,8 @@ impl Drop for Field {
     fn drop(&mut self) {
         // SAFETY: objects of that cache, each freed once; nobody uses the cache after this.
         unsafe {
-            system().free_bulk(self.cache, &self.objects);
-            let _ = system().destroy(self.cache);
+            self.slab.free_bulk(self.cache, &self.objects);
+            let _ = self.slab.destroy(self.cache);
         }
     }
 }
@@ -182,7 +201,7 @@ mod tests {
     #[test]
     fn colours_go_round_and_paths_visit_every_slab() {
         let (size, geometry) = size_with(4).unwrap();
-        let field = Field::new(size, 32).unwrap();
+        let field = Field::new(kmem_slab::system(), size, 32).unwrap();
         let offsets: Vec<_> = field.firsts.iter().map(|first| first.addr() % geometry.bytes()).collect();
         assert_eq!(offsets.len(), 32);
         assert!((0..4).all(|colour| offsets.contains(&(colour * geometry.colour_off as usize))), "{offsets:?}");
