@@ -19,6 +19,8 @@ fn main() {
         "caches" => kmem_fuzz::caches::run,
         "adapter" => kmem_fuzz::adapter::run,
         "conf" => kmem_fuzz::conf::run,
+        "slab" => kmem_fuzz::slab::run,
+        "slabinfo" => kmem_fuzz::slabinfo::run,
         _ => panic!("no target {target}"),
     };
     for file in args.flat_map(|path| files(Path::new(&path))) {

@@ -7,7 +7,10 @@ pub mod adapter;
 pub mod caches;
 pub mod conf;
 pub mod pages;
+pub mod slab;
+pub mod slabinfo;
 
 mod decode;
 mod ledger;
+mod made;
 mod world;

@@ -44,3 +44,13 @@ fn adapter() {
 fn conf() {
     replay("conf", kmem_fuzz::conf::run);
 }
+
+#[test]
+fn slab() {
+    replay("slab", kmem_fuzz::slab::run);
+}
+
+#[test]
+fn slabinfo() {
+    replay("slabinfo", kmem_fuzz::slabinfo::run);
+}

@@ -27,6 +27,9 @@ mod shrink;
 mod slab;
 mod slabref;
 mod stats;
+#[cfg(not(loom))]
+mod system;
+#[cfg(not(loom))]
 mod typed;
 
 pub use {
@@ -38,7 +41,11 @@ pub use {
     mempool::{Element, Mempool},
     reap::Reaped,
     registry::{Busy, CreateError, DebugError, Live, TuneError},
-    slab::{Slab, system},
+    slab::Slab,
     stats::Counters,
+};
+#[cfg(not(loom))]
+pub use {
+    system::system,
     typed::{AllocError, Builder, Cache, Constructed, Destroyed, Object, Plain},
 };

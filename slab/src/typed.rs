@@ -2,7 +2,8 @@
 
 use crate::cache::{Flags, Front, RawCache, Spec};
 use crate::registry::{Busy, CreateError};
-use crate::slab::{Slab, system};
+use crate::slab::Slab;
+use crate::system::system;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
