@@ -77,7 +77,7 @@ impl Slab {
     }
 
     #[cold]
-    fn grab_elsewhere(&self, cache: &RawCache, here: Here, out: &mut [*mut u8]) -> usize {
+    pub(crate) fn grab_elsewhere(&self, cache: &RawCache, here: Here, out: &mut [*mut u8]) -> usize {
         let others = cache.nodes.iter().enumerate().filter(|(node, _)| *node != here.node);
         others
             .map(|(_, node)| {

@@ -4,32 +4,23 @@
 
 use crate::cache::RawCache;
 use crate::config::UNTOUCHED_BATCH;
+use crate::node::Lists;
 use crate::slab::{Here, Slab};
 use crate::stats::count;
 use core::ptr::null_mut;
 use kmem_base::percpu::{Lease, Place, Shape, Sheaf};
 
-/// An empty sheaf that goes back among the empty ones if a constructor unwinds, or there is nothing to put into it.
-pub(crate) struct Held<'a> {
+/// A sheaf that is being filled. It is dissolved if a constructor unwinds, or there is nothing to put into it.
+struct Held<'a> {
     slab: &'a Slab,
+    cache: &'a RawCache,
     sheaf: Option<Sheaf>,
-}
-
-impl<'a> Held<'a> {
-    pub(crate) fn new(slab: &'a Slab, sheaf: Sheaf) -> Self {
-        Self { slab, sheaf: Some(sheaf) }
-    }
-
-    /// The sheaf, filled by `fill`, which returns how many objects it put there; `None` if that is none.
-    pub(crate) fn filled(mut self, fill: impl FnOnce(&mut Sheaf) -> u32) -> Option<Sheaf> {
-        if fill(self.sheaf.as_mut()?) == 0 { None } else { self.sheaf.take() }
-    }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(sheaf) = self.sheaf.take() {
-            self.slab.blocks.put(&self.slab.percpu, sheaf);
+            self.slab.dissolve(self.cache, sheaf);
         }
     }
 }
@@ -62,32 +53,47 @@ impl Slab {
         }
     }
 
-    /// `sheaf`, which is empty, with a batch: from the shared array if that has anything, else from the slabs.
+    /// `sheaf`, which is empty, with a batch: what is shared first.
+    #[doc(alias = "cache_alloc_refill")]
     fn refilled(&self, cache: &RawCache, here: Here, row: u32, sheaf: Sheaf) -> Option<Sheaf> {
         let batch = cache.tuning().batch;
         let batch = if cache.touch(row) { batch } else { batch.min(UNTOUCHED_BATCH) };
-        Held::new(self, sheaf).filled(|sheaf| {
-            let node = &cache.nodes[here.node];
-            let colour = {
-                let mut lists = node.lock();
-                if let Some(shared) = lists.shared.as_mut().filter(|shared| !shared.is_empty()) {
-                    shared.move_newest(sheaf, batch);
-                    lists.shared_touched = true;
-                    count(&node.counters.shared_hit);
-                    return sheaf.len();
-                }
-                // Under the lock, as it changes only then.
-                let geometry = cache.geometry();
-                match sheaf.fill(batch, |out| lists.take(geometry, out)) {
-                    0 => lists.next_colour(geometry),
-                    taken => return taken,
-                }
-            };
-            sheaf.fill(batch, |out| match self.grow(cache, here, colour, out) {
-                0 => self.grab(cache, here, out),
-                taken => taken,
-            })
-        })
+        self.filled(cache, here, sheaf, batch)
+    }
+
+    /// `sheaf`, which is empty, with `batch` objects: shared ones, then from slabs, then from a new slab. Fewer if there is no memory;
+    /// `None` if there is not one. Two locks at most.
+    pub(crate) fn filled(&self, cache: &RawCache, here: Here, sheaf: Sheaf, batch: u32) -> Option<Sheaf> {
+        let mut held = Held { slab: self, cache, sheaf: Some(sheaf) };
+        let sheaf = held.sheaf.as_mut()?;
+        let (node, colour) = (&cache.nodes[here.node], {
+            let mut lists = cache.nodes[here.node].lock();
+            self.fill_listed(cache, here, &mut lists, sheaf, batch);
+            lists.next_colour_if(cache.geometry(), sheaf.len() < batch)
+        });
+        if let Some(colour) = colour {
+            sheaf.fill(batch - sheaf.len(), |out| self.grow(cache, here, colour, out));
+        }
+        if sheaf.is_empty() && cache.nodes.len() > 1 {
+            sheaf.fill(batch, |out| self.grab_elsewhere(cache, here, out));
+        }
+        if sheaf.is_empty() {
+            count(&node.counters.failed);
+            return None;
+        }
+        held.sheaf.take()
+    }
+
+    /// What there is without growing, up to `batch` objects.
+    fn fill_listed(&self, cache: &RawCache, here: Here, lists: &mut Lists, sheaf: &mut Sheaf, batch: u32) {
+        if let Some(shared) = lists.shared.as_mut().filter(|shared| !shared.is_empty()) {
+            shared.move_newest(sheaf, batch);
+            lists.shared_touched = true;
+            count(&cache.nodes[here.node].counters.shared_hit);
+        }
+        // Read under the lock, as it changes only then.
+        let geometry = cache.geometry();
+        sheaf.fill(batch - sheaf.len(), |out| lists.take(geometry, out));
     }
 
     /// Makes room in the CPU's array and puts `object` there. False if there is no array to be had.

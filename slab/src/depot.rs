@@ -27,6 +27,8 @@ unsafe impl Send for Magazines {}
 #[repr(align(128))]
 pub(crate) struct Depot {
     magazines: Lock<Magazines, { Rank::Depot.of() }>,
+    /// Full magazines, for a glance.
+    fulls: AtomicU32,
     /// Times that the lock was held by somebody else.
     pub(crate) contended: AtomicU32,
 }
@@ -34,7 +36,7 @@ pub(crate) struct Depot {
 impl Depot {
     pub(crate) fn new() -> Self {
         let magazines = Magazines { full: Stack::EMPTY, empty: Stack::EMPTY };
-        Self { magazines: Lock::new(magazines), contended: AtomicU32::new(0) }
+        Self { magazines: Lock::new(magazines), fulls: AtomicU32::new(0), contended: AtomicU32::new(0) }
     }
 
     /// The lock, taken; counted in `locks`, and as contended if somebody else held it: that is what makes magazines grow.
@@ -46,20 +48,35 @@ impl Depot {
         })
     }
 
-    /// Takes a full magazine.
-    pub(crate) fn take_full(&self, percpu: &PerCpu, slot: Slot, lease: &Lease, locks: &AtomicU64) -> Option<Sheaf> {
+    /// Exchanges `empty`, or nothing, for a full magazine.
+    ///
+    /// # Errors
+    /// `empty`, if there is no full one, or a drain has begun.
+    pub(crate) fn take_full(
+        &self,
+        percpu: &PerCpu,
+        slot: Slot,
+        lease: &Lease,
+        empty: Option<Sheaf>,
+        locks: &AtomicU64,
+    ) -> Result<Sheaf, Option<Sheaf>> {
+        // A glance without the lock: who sees it too late takes the other way, which is open too.
+        if self.fulls.load(Ordering::Relaxed) == 0 {
+            return Err(empty);
+        }
         let mut magazines = self.lock(locks);
         // Under the lock, since a drain empties the depot under it before it changes the magazines' size.
-        if percpu.lease(slot) != *lease {
-            return None;
+        let shape = lease.shape().filter(|_| percpu.lease(slot) == *lease);
+        let Some((block, shape)) = shape.and_then(|shape| Some((magazines.full.pop()?, shape))) else { return Err(empty) };
+        self.fulls.store(magazines.full.len, Ordering::Relaxed);
+        if let Some(empty) = empty {
+            magazines.empty.push(empty);
         }
-        magazines.full.pop().map(|block| {
-            // SAFETY: a block of the full stack holds a full magazine of the slot's shape, and is ours now.
-            unsafe { Sheaf::from_full(block, lease.shape().unwrap_or(Shape::holding(1))) }
-        })
+        // SAFETY: a block of the full stack holds a full magazine of the slot's shape, and is ours now.
+        Ok(unsafe { Sheaf::from_full(block, shape) })
     }
 
-    /// Keeps a full magazine unless there are `most`, or a drain has begun.
+    /// Keeps a full magazine unless there are `most`, or a drain has begun; and gives an empty one for it, if there is one.
     ///
     /// # Errors
     /// The magazine, if it was not kept.
@@ -71,46 +88,21 @@ impl Depot {
         full: Sheaf,
         most: u32,
         locks: &AtomicU64,
-    ) -> Result<(), Sheaf> {
+    ) -> Result<Option<Sheaf>, Sheaf> {
         debug_assert!(full.is_full());
+        // A glance, as above.
+        if self.fulls.load(Ordering::Relaxed) >= most {
+            return Err(full);
+        }
         let mut magazines = self.lock(locks);
         if magazines.full.len >= most || percpu.lease(slot) != *lease {
             return Err(full);
         }
+        let shape = full.shape();
         magazines.full.push(full);
-        Ok(())
-    }
-
-    /// Takes an empty magazine.
-    pub(crate) fn take_empty(&self, percpu: &PerCpu, slot: Slot, lease: &Lease, locks: &AtomicU64) -> Option<Sheaf> {
-        let mut magazines = self.lock(locks);
-        if percpu.lease(slot) != *lease {
-            return None;
-        }
-        let block = magazines.empty.pop()?;
+        self.fulls.store(magazines.full.len, Ordering::Relaxed);
         // SAFETY: a block of the empty stack is a dead one of the slot's shape, and ours now.
-        lease.shape().map(|shape| unsafe { Sheaf::new(block, shape) })
-    }
-
-    /// Keeps an empty magazine unless there are `most`, or a drain has begun.
-    ///
-    /// # Errors
-    /// The magazine, if it was not kept.
-    pub(crate) fn put_empty(
-        &self,
-        percpu: &PerCpu,
-        slot: Slot,
-        lease: &Lease,
-        empty: Sheaf,
-        most: u32,
-        locks: &AtomicU64,
-    ) -> Result<(), Sheaf> {
-        let mut magazines = self.lock(locks);
-        if magazines.empty.len >= most || percpu.lease(slot) != *lease {
-            return Err(empty);
-        }
-        magazines.empty.push(empty);
-        Ok(())
+        Ok(magazines.empty.pop().map(|block| unsafe { Sheaf::new(block, shape) }))
     }
 
     /// Takes a magazine, full or empty, that nobody has needed since the last pass of the reaper; begins a new interval if there is none
@@ -119,6 +111,7 @@ impl Depot {
         let mut magazines = self.magazines.lock();
         let shape = percpu.lease(slot).shape()?;
         if let Some(block) = magazines.full.pop_idle() {
+            self.fulls.store(magazines.full.len, Ordering::Relaxed);
             // SAFETY: as in `take_full`.
             return Some(unsafe { Sheaf::from_full(block, shape) });
         }
@@ -130,6 +123,7 @@ impl Depot {
     pub(crate) fn take_any(&self, shape: Shape) -> Option<Sheaf> {
         let mut magazines = self.magazines.lock();
         if let Some(block) = magazines.full.pop() {
+            self.fulls.store(magazines.full.len, Ordering::Relaxed);
             // SAFETY: as in `take_full`.
             return Some(unsafe { Sheaf::from_full(block, shape) });
         }

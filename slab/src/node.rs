@@ -189,6 +189,11 @@ impl Lists {
         if geometry.colours == 0 { 0 } else { (colour.min(geometry.colours - 1) * geometry.colour_off) as usize }
     }
 
+    /// The same, if a slab is to be made.
+    pub(crate) fn next_colour_if(&mut self, geometry: &Geometry, wanted: bool) -> Option<usize> {
+        wanted.then(|| self.next_colour(geometry))
+    }
+
     /// First pages of all slabs on the lists.
     pub(crate) fn pages(&self) -> impl Iterator<Item = &'static Page> + '_ {
         self.full.pages().chain(self.partial.pages()).chain(self.free.pages())

@@ -7,7 +7,7 @@ use crate::slab::Slab;
 use core::ops::AddAssign;
 use kmem_base::clock::now_ms;
 use kmem_base::knobs::Knob;
-use kmem_base::percpu::Sheaf;
+use kmem_base::percpu::{Idle, Sheaf};
 use kmem_base::sync::{AtomicU32, Ordering};
 
 /// What a pass has given up.
@@ -137,8 +137,22 @@ impl Slab {
         }
         let (limit, mut objects) = (cache.tuning().limit, 0);
         let idle = |row: u32| !touched[row as usize % touched.len()];
-        if self.percpu.has_idle(cache.slot()) {
-            self.percpu.prune(cache.slot(), idle, || self.is_in_place(cache), |sheaf| objects += self.prune(cache, sheaf, limit));
+        let (slot, still) = (cache.slot(), || self.is_in_place(cache));
+        if self.percpu.has_idle(slot) {
+            match cache.front() {
+                Front::Arrays => self.percpu.prune(slot, idle, still, |sheaf| objects += self.prune(cache, sheaf, limit)),
+                // Magazines move whole, so they go whole.
+                Front::Magazines => self.percpu.drain_and(
+                    slot,
+                    Idle::Untouched,
+                    still,
+                    |magazine| {
+                        objects += magazine.len() as usize;
+                        self.dissolve(cache, magazine);
+                    },
+                    |_| None,
+                ),
+            };
         }
         self.percpu.mark(cache.slot());
         objects
@@ -239,6 +253,43 @@ impl Slab {
                 lists.shared.is_some() || !lists.free.is_empty()
             })
         };
-        self.percpu.queued(cache.slot()) > 0 || lists() || magazines() || aliens()
+        let grown = || cache.front() == Front::Magazines && cache.tuning().limit > first_magazine(cache.geometry().size as usize);
+        self.percpu.queued(cache.slot()) > 0 || grown() || lists() || magazines() || aliens()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::cache::Spec;
+
+    #[test]
+    fn contended_magazines_grow_and_shrink_again_when_it_is_calm() {
+        static SLAB: Slab = Slab::system();
+        let cache = SLAB.create(&Spec::new("busy", 64, 8).behind(Front::Magazines)).unwrap();
+        let window = || {
+            for _ in 0..UPDATE_PASSES {
+                // As whoever finds a lock busy has done.
+                SLAB.wake(cache);
+                SLAB.reap_tick();
+            }
+        };
+        let object = SLAB.alloc_object(cache);
+        assert_eq!(SLAB.row(cache).limit, 15, "for objects of at most 64 bytes");
+        for larger in [31, 47, 63, 95, 143, 143] {
+            cache.depots[0].contended.store(CONTENTION + 1, Ordering::Relaxed);
+            window();
+            assert_eq!(SLAB.row(cache).limit, larger);
+        }
+        cache.depots[0].contended.store(CONTENTION, Ordering::Relaxed);
+        window();
+        assert_eq!(SLAB.row(cache).limit, 143, "a little is no reason");
+        // SAFETY: allocated above.
+        unsafe { SLAB.free_object(cache, object) };
+        for smaller in [95, 63, 47, 31, 15, 15] {
+            (0..CALM_WINDOWS).for_each(|_| window());
+            assert_eq!(SLAB.row(cache).limit, smaller);
+        }
+        SLAB.check().unwrap();
     }
 }

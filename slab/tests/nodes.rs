@@ -1,0 +1,101 @@
+//! Several memory nodes, faked: objects go home through alien arrays.
+
+mod common;
+
+use common::{Heap, on_cpu, read};
+use kmem_base::knobs::{Knob, Settings};
+use kmem_slab::Flags;
+
+/// `nodes` nodes of two CPUs each, dealt out by row.
+fn heap(nodes: u64, magazines: bool) -> Heap {
+    let settings = Settings::new().with(Knob::ArenaMb, 1024).with(Knob::PerCpu, 1).with(Knob::DecayMs, 0);
+    on_cpu(Some(0));
+    Heap::new(&settings.with(Knob::Nodes, nodes).with(Knob::Cpus, 2 * nodes).with(Knob::Front, u64::from(magazines)))
+}
+
+#[test]
+fn objects_of_another_node_wait_in_its_alien_array_and_go_home_by_the_dozen() {
+    for magazines in [false, true] {
+        let heap = heap(2, magazines);
+        let cache = heap.cache(64, Flags::NONE);
+        let mut objects = heap.alloc_many(cache, 25);
+        let alien = || heap.slab.cache_info(cache).alien;
+        on_cpu(Some(1));
+        heap.free_all(cache, objects.drain(..12));
+        assert_eq!(alien(), 12);
+        let free = heap.slab.cache_info(cache).free;
+        heap.free_all(cache, objects.drain(..1));
+        assert_eq!((alien(), heap.slab.cache_info(cache).free), (0, free + 13), "the array was full");
+        heap.free_all(cache, objects.drain(..5));
+        assert_eq!(alien(), 5);
+        on_cpu(Some(0));
+        heap.free_all(cache, objects.drain(..));
+        assert_eq!(alien(), 5, "at home there is no need");
+        assert_eq!(read(&cache.counters().alien), 18);
+        heap.slab.check().unwrap();
+        assert_eq!(heap.slab.live_objects(cache), 0);
+        heap.destroy(cache).unwrap();
+    }
+}
+
+#[test]
+fn what_a_node_allocates_is_its_own() {
+    let heap = heap(4, false);
+    let cache = heap.cache(256, Flags::NONE);
+    for cpu in 0..8 {
+        on_cpu(Some(cpu));
+        let objects = heap.alloc_many(cache, 300);
+        heap.free_all(cache, objects);
+    }
+    assert_eq!(read(&cache.counters().alien), 0);
+    on_cpu(Some(0));
+    heap.slab.check().unwrap();
+}
+
+#[test]
+fn the_reaper_sends_one_nodes_objects_home_each_time() {
+    let heap = heap(4, false);
+    let cache = heap.cache(64, Flags::NONE);
+    for cpu in 0..4 {
+        on_cpu(Some(cpu));
+        let objects = heap.alloc_many(cache, 3);
+        on_cpu(Some((cpu + 1) % 4));
+        heap.free_all(cache, objects);
+    }
+    let alien = || heap.slab.cache_info(cache).alien;
+    for left in [9, 6, 3, 0] {
+        heap.slab.reap_tick();
+        heap.slab.reap_tick();
+        assert_eq!(alien(), left);
+    }
+}
+
+#[test]
+fn a_cache_with_objects_on_their_way_home_can_be_destroyed() {
+    let heap = heap(2, false);
+    let cache = heap.cache(64, Flags::NONE);
+    let objects = heap.alloc_many(cache, 5);
+    on_cpu(Some(1));
+    heap.free_all(cache, objects);
+    heap.destroy(cache).unwrap();
+    heap.slab.check().unwrap();
+}
+
+#[test]
+fn a_node_without_memory_is_served_by_others() {
+    let heap = heap(2, false);
+    let cache = heap.cache(64, Flags::NONE);
+    let objects = heap.alloc_many(cache, 100);
+    // From here on there is no memory but what the slabs of node 0 have.
+    heap.slab.shrink(cache);
+    let room = heap.slab.cache_info(cache).free;
+    assert!(room > 500);
+    heap.slab.knobs().set(Knob::LimitMb, 1).unwrap();
+    heap.slab.apply_knobs();
+    on_cpu(Some(1));
+    let others: Vec<_> = (0..room).map(|_| heap.slab.alloc_object(cache)).take_while(|object| !object.is_null()).collect();
+    assert!(others.len() > 500, "{} of {room}", others.len());
+    heap.free_all(cache, others.into_iter().chain(objects));
+    heap.slab.check().unwrap();
+    assert_eq!(heap.slab.live_objects(cache), 0);
+}
