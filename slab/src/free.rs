@@ -88,8 +88,20 @@ impl Slab {
     }
 
     /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.
-    pub(crate) fn dissolve(&self, cache: &RawCache, mut sheaf: Sheaf) {
-        self.flush(cache, sheaf.objects());
+    pub(crate) fn dissolve(&self, cache: &RawCache, sheaf: Sheaf) {
+        let mut leaving = Leaving::new(self, cache);
+        self.bring_home(cache, sheaf.objects(), Some(&mut leaving));
+        self.put_back_empty(sheaf);
+        leaving.destroy();
+    }
+
+    /// The same, but no slab is given back, and so no destructor runs: for who holds the drain lock, or has more in hand.
+    pub(crate) fn unload(&self, cache: &RawCache, sheaf: Sheaf) {
+        self.bring_home(cache, sheaf.objects(), None);
+        self.put_back_empty(sheaf);
+    }
+
+    fn put_back_empty(&self, mut sheaf: Sheaf) {
         sheaf.clear();
         self.blocks.put(&self.percpu, sheaf);
     }
@@ -98,7 +110,16 @@ impl Slab {
     /// free then, and too many, are given back.
     #[doc(alias = "free_block")]
     pub(crate) fn flush(&self, cache: &RawCache, objects: &[*mut u8]) {
-        let (mut leaving, mut rest) = (Leaving::new(self, cache), objects);
+        let mut leaving = Leaving::new(self, cache);
+        // There may be free slabs now, and so something to reap.
+        self.wake(cache);
+        self.bring_home(cache, objects, Some(&mut leaving));
+        leaving.destroy();
+    }
+
+    /// The same. Slabs that are too many go to `leaving`, if there is such.
+    pub(crate) fn bring_home(&self, cache: &RawCache, objects: &[*mut u8], mut leaving: Option<&mut Leaving<'_>>) {
+        let mut rest = objects;
         while let Some(&first) = rest.first() {
             let home = self.slab_of(cache, first).home.load(Ordering::Relaxed);
             let mut lists = cache.nodes[home as usize].lock();
@@ -109,9 +130,10 @@ impl Slab {
                 rest = put_run(cache, &mut lists, page, rest);
             }
             let limit = lists.free_limit;
-            lists.release(cache.geometry(), limit, usize::MAX, leaving.pages());
+            if let Some(leaving) = leaving.as_deref_mut() {
+                leaving.take(&mut lists, limit, usize::MAX);
+            }
         }
-        leaving.destroy();
     }
 
     /// Frees `objects` of `cache`, past the arrays where that saves work.

@@ -17,6 +17,10 @@ mod free;
 pub mod geometry;
 mod grow;
 mod info;
+#[cfg(all(test, loom))]
+mod loom_lives;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod magazine;
 mod mempool;
 mod node;
@@ -31,6 +35,7 @@ mod stats;
 mod system;
 #[cfg(not(loom))]
 mod typed;
+mod visit;
 
 pub use {
     cache::{Constructor, Destructor, Flags, Front, RawCache, Spec},

@@ -93,7 +93,9 @@ impl Slab {
         // What says that it can be given up goes first.
         for first in [true, false] {
             for cache in self.awake().filter(|cache| cache.flags.has(Flags::RECLAIM_ACCOUNT) == first && wanted(cache)) {
-                reaped += self.reap_cache(cache, pass);
+                if let Some(_visit) = cache.visit() {
+                    reaped += self.reap_cache(cache, pass);
+                }
             }
         }
         self.grace.settle(&self.pages);
@@ -140,7 +142,15 @@ impl Slab {
         let (slot, still) = (cache.slot(), || self.is_in_place(cache));
         if self.percpu.has_idle(slot) {
             match cache.front() {
-                Front::Arrays => self.percpu.prune(slot, idle, still, |sheaf| objects += self.prune(cache, sheaf, limit)),
+                Front::Arrays => self.percpu.prune(slot, idle, still, |mut array| {
+                    objects += self.prune(cache, &mut array, limit);
+                    // An empty one goes, so that whoever fills another says so on a slow path.
+                    if array.is_empty() {
+                        self.unload(cache, array);
+                        return None;
+                    }
+                    Some(array)
+                }),
                 // Magazines move whole, so they go whole.
                 Front::Magazines => self.percpu.drain_and(
                     slot,
@@ -148,11 +158,12 @@ impl Slab {
                     still,
                     |magazine| {
                         objects += magazine.len() as usize;
-                        self.dissolve(cache, magazine);
+                        self.unload(cache, magazine);
                     },
                     |_| None,
                 ),
             };
+            self.release_surplus(cache);
         }
         self.percpu.mark(cache.slot());
         objects
@@ -162,7 +173,7 @@ impl Slab {
     fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32) -> usize {
         let share = limit.div_ceil(REAP_SHARE);
         let count = if share > sheaf.len() { sheaf.len().div_ceil(2) } else { share };
-        self.flush(cache, &sheaf.objects()[..count as usize]);
+        self.bring_home(cache, &sheaf.objects()[..count as usize], None);
         sheaf.forget_oldest(count);
         count as usize
     }
@@ -216,8 +227,9 @@ impl Slab {
             }
         };
         if let Some(shared) = left {
-            self.dissolve(cache, shared);
+            self.unload(cache, shared);
         }
+        self.release_surplus(cache);
         objects
     }
 
@@ -254,7 +266,7 @@ impl Slab {
             })
         };
         let grown = || cache.front() == Front::Magazines && cache.tuning().limit > first_magazine(cache.geometry().size as usize);
-        self.percpu.queued(cache.slot()) > 0 || grown() || lists() || magazines() || aliens()
+        self.percpu.holds_any(cache.slot()) || grown() || lists() || magazines() || aliens()
     }
 }
 

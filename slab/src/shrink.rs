@@ -20,8 +20,10 @@ impl Slab {
     /// The same for every cache. Returns bytes that went back to the system.
     pub fn trim(&self) -> usize {
         for cache in self.caches() {
-            self.drain_all(cache);
-            self.release_free(cache, 0, usize::MAX);
+            if let Some(_visit) = cache.visit() {
+                self.drain_all(cache);
+                self.release_free(cache, 0, usize::MAX);
+            }
         }
         self.grace.settle(&self.pages);
         self.pages.purge(true)
@@ -29,20 +31,22 @@ impl Slab {
 
     /// Entirely free slabs of every cache alone. Returns bytes that went back to the system.
     pub fn trim_slabs(&self) -> usize {
-        self.caches().for_each(|cache| {
-            self.release_free(cache, 0, usize::MAX);
-        });
+        for cache in self.caches() {
+            if let Some(_visit) = cache.visit() {
+                self.release_free(cache, 0, usize::MAX);
+            }
+        }
         self.grace.settle(&self.pages);
         self.pages.purge(true)
     }
 
-    /// Sends everything home that stands before the slabs.
+    /// Sends everything home that stands before the slabs. They stay.
     pub(crate) fn drain_all(&self, cache: &RawCache) {
         self.percpu.drain_and(
             cache.slot(),
             Idle::Any,
             || self.is_in_place(cache),
-            |sheaf| self.dissolve(cache, sheaf),
+            |sheaf| self.unload(cache, sheaf),
             |shape| {
                 self.empty_depots(cache, shape);
                 None
@@ -55,7 +59,7 @@ impl Slab {
     pub(crate) fn empty_depots(&self, cache: &RawCache, shape: Shape) {
         for depot in cache.depots.iter().filter(|_| shape.cap > 0) {
             while let Some(magazine) = depot.take_any(shape) {
-                self.dissolve(cache, magazine);
+                self.unload(cache, magazine);
             }
         }
     }
@@ -65,7 +69,7 @@ impl Slab {
         for (here, node) in cache.nodes.iter().enumerate() {
             let shared = node.lock().shared.take();
             if let Some(shared) = shared {
-                self.dissolve(cache, shared);
+                self.unload(cache, shared);
             }
             (0..node.aliens.len()).for_each(|home| {
                 self.drain_alien(cache, here, home);
@@ -80,11 +84,22 @@ impl Slab {
             let mut leaving = Leaving::new(self, cache);
             {
                 let mut lists = node.lock();
-                lists.release(cache.geometry(), keep, most, leaving.pages());
+                leaving.take(&mut lists, keep, most);
             }
             // Destructors run here, where no lock is held.
             released += leaving.destroy();
         }
         released
+    }
+
+    /// Gives back those entirely free slabs that are too many.
+    pub(crate) fn release_surplus(&self, cache: &RawCache) {
+        let mut leaving = Leaving::new(self, cache);
+        for node in cache.nodes {
+            let mut lists = node.lock();
+            let limit = lists.free_limit;
+            leaving.take(&mut lists, limit, usize::MAX);
+        }
+        leaving.destroy();
     }
 }

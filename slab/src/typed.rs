@@ -70,10 +70,20 @@ impl core::error::Error for AllocError {}
 /// # drop(point);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A cache is one of exactly `T`s: an object that was left as a value of a supertype would be found by somebody who expects a `T`.
+///
+/// ```compile_fail
+/// type Any = for<'a> fn(&'a str);
+/// fn narrowed(cache: &kmem_slab::Cache<Any>) -> &kmem_slab::Cache<fn(&'static str)> {
+///     cache
+/// }
+/// ```
 pub struct Cache<T, K: Kind = Constructed> {
     slab: &'static Slab,
     raw: &'static RawCache,
-    kind: PhantomData<(fn() -> T, K)>,
+    /// Invariant in `T`: what one user leaves in an object, another finds there.
+    kind: PhantomData<(fn(T) -> T, K)>,
 }
 
 // SAFETY: objects made by one thread are handed to others, hence `T: Send`; the cache itself is synchronised.
@@ -284,13 +294,26 @@ impl<T, K: Kind> DerefMut for Object<'_, T, K> {
 impl<T, K: Kind> Drop for Object<'_, T, K> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one is dropped here.
-        unsafe {
-            if K::DROPS {
-                self.at.drop_in_place();
-            }
-            self.cache.slab.free_object(self.cache.raw, self.at.as_ptr().cast());
+        let _memory = Memory { at: self.at.cast(), slab: self.cache.slab, raw: self.cache.raw };
+        if K::DROPS {
+            // SAFETY: nobody uses the value again.
+            unsafe { self.at.drop_in_place() };
         }
+    }
+}
+
+/// An object's memory, which goes back also if dropping the value unwinds.
+struct Memory {
+    at: NonNull<u8>,
+    slab: &'static Slab,
+    raw: &'static RawCache,
+}
+
+impl Drop for Memory {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one has been dropped.
+        unsafe { self.slab.free_object(self.raw, self.at.as_ptr()) };
     }
 }
 
