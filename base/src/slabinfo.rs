@@ -56,8 +56,8 @@ impl<'a> Row<'a> {
             return None;
         }
         let [active_objs, num_objs, objsize, objperslab, pagesperslab] = numbers(objects)?;
-        let [limit, batchcount, sharedfactor] = numbers(tunables.trim_start().strip_prefix("tunables")?)?;
-        let [active_slabs, num_slabs, sharedavail] = numbers(slabs.trim_start().strip_prefix("slabdata")?)?;
+        let [limit, batchcount, sharedfactor] = numbers(tunables.trim_start().strip_prefix("tunables ")?)?;
+        let [active_slabs, num_slabs, sharedavail] = numbers(slabs.trim_start().strip_prefix("slabdata ")?)?;
         Some(Self {
             name,
             active_objs,
@@ -136,9 +136,14 @@ mod tests {
     #[test]
     fn headings_and_nonsense_are_refused() {
         assert!(HEADER.lines().all(|line| Row::parse(line).is_none()));
-        for text in
-            ["", "x", "x 1 2 3", "x 1 2 3 4 5 : tunables 1 2 : slabdata 1 2 3", "x 1 2 3 4 5 : tunables 1 2 3 : slabdata 1 2 -3"]
-        {
+        for text in [
+            "",
+            "x",
+            "x 1 2 3",
+            "x 1 2 3 4 5 : tunables 1 2 : slabdata 1 2 3",
+            "x 1 2 3 4 5 : tunables 1 2 3 : slabdata 1 2 -3",
+            "x 1 2 3 4 5 : tunables1 2 3 : slabdata 1 2 3",
+        ] {
             assert_eq!(Row::parse(text), None, "{text}");
         }
         assert_eq!(

@@ -22,6 +22,8 @@ fn main() {
         "zspool" => kmem_fuzz::zspool::run,
         "ztmem" => kmem_fuzz::ztmem::run,
         "zcodec" => kmem_fuzz::zcodec::run,
+        "slab" => kmem_fuzz::slab::run,
+        "slabinfo" => kmem_fuzz::slabinfo::run,
         _ => panic!("no target {target}"),
     };
     for file in args.flat_map(|path| files(Path::new(&path))) {

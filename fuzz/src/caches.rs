@@ -1,10 +1,10 @@
 //! Caches: coming, going, shared, constructed, tuned, reserved from, over a system that refuses and constructors that unwind.
 
 mod handle;
-mod made;
 mod op;
 
 use crate::decode;
+use crate::made::{Made, construct, destruct, guarded};
 use crate::world::World;
 use arbitrary::{Result, Unstructured};
 use handle::Handle;
@@ -12,7 +12,6 @@ use kmem_base::knobs::{Knob, Settings};
 use kmem_base::source::Plan;
 use kmem_slubq::{Cache, CreateError, Level, Slubq, Spec, Tunable, TuneError};
 use kmem_testkit::Shadow;
-use made::{Made, guarded};
 use op::{Op, Shape};
 use std::ptr;
 
@@ -107,7 +106,7 @@ impl Caches {
         let mut spec = Spec::new("fuzz", shape.size, shape.align).with(shape.flags);
         if let Some(made) = &made {
             // SAFETY: the handle keeps it until the cache is destroyed.
-            spec = unsafe { made.attach(spec, shape.destructor) };
+            spec = unsafe { spec.constructed(Some(construct), shape.destructor.then_some(destruct as _), made.context()) };
         }
         match self.world.it.create(&spec) {
             Ok(cache) => {

@@ -10,7 +10,10 @@ pub mod pages;
 pub mod zspool;
 pub mod zcodec;
 pub mod ztmem;
+pub mod slab;
+pub mod slabinfo;
 
 mod decode;
 mod ledger;
+mod made;
 mod world;

@@ -59,3 +59,13 @@ fn ztmem() {
 fn zcodec() {
     replay("zcodec", kmem_fuzz::zcodec::run);
 }
+
+#[test]
+fn slab() {
+    replay("slab", kmem_fuzz::slab::run);
+}
+
+#[test]
+fn slabinfo() {
+    replay("slabinfo", kmem_fuzz::slabinfo::run);
+}

@@ -41,7 +41,12 @@ impl Slab {
             },
             None => null_mut(),
         };
-        if object.is_null() { self.alloc_direct(cache, here) } else { object }
+        let object = if object.is_null() { self.alloc_direct(cache, here) } else { object };
+        if !object.is_null() && cache.is_checked() {
+            // Checks were switched on meanwhile.
+            self.hand_out(cache, object, user);
+        }
+        object
     }
 
     /// Allocates one object past the arrays.
@@ -134,6 +139,10 @@ impl Bulk<'_> {
         slab.wake(cache);
         let here = slab.place();
         let taken = slab.grab(cache, here, rest);
+        if cache.is_checked() {
+            // Checks were switched on meanwhile.
+            rest[..taken].iter().for_each(|object| slab.hand_out(cache, *object, user));
+        }
         add(&cache.nodes[here.node].counters.direct, taken as u64);
         taken
     }

@@ -120,11 +120,12 @@ impl Slab {
     fn share(&self, cache: &RawCache, here: Here, most: u32, sheaf: &mut Sheaf, batch: u32) -> bool {
         let node = &cache.nodes[here.node];
         let mut lists = node.lock();
-        if lists.shared.is_none() {
+        if lists.shared.is_none() && cache.tuning().shared_objects() == most {
             drop(lists);
             let Some(fresh) = self.empty_sheaf(Shape::holding(most)) else { return false };
             lists = node.lock();
-            if lists.shared.is_some() {
+            // Nor is one begun that was tuned off meanwhile: whoever tunes publishes under this lock, and empties what is shared then.
+            if lists.shared.is_some() || cache.tuning().shared_objects() != most {
                 drop(lists);
                 self.blocks.put(&self.percpu, fresh);
                 lists = node.lock();

@@ -91,6 +91,7 @@ impl Slab {
             self.percpu.after_fork();
             if child {
                 self.boot.after_fork();
+                self.caches().for_each(|cache| cache.visitors.after_fork());
                 // The pass that another thread was in, if any, goes on in the parent alone.
                 self.reaping.store(0, Ordering::Relaxed);
             }

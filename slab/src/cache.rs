@@ -4,6 +4,7 @@ use crate::depot::Depot;
 use crate::geometry::Geometry;
 use crate::node::Node;
 use crate::stats::Counters;
+use crate::visit::Visitors;
 use kmem_base::classes::CLASSES;
 use kmem_base::name::Name;
 use kmem_base::percpu::{Shape, Slot};
@@ -193,6 +194,8 @@ pub struct RawCache {
     pub(crate) destructor: Option<Destructor>,
     pub(crate) context: *mut (),
     pub(crate) life: AtomicU32,
+    /// Who looks after it at the moment.
+    pub(crate) visitors: Visitors,
     pub(crate) limit: AtomicU32,
     pub(crate) batch: AtomicU32,
     pub(crate) shared: AtomicU32,

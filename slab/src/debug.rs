@@ -181,14 +181,20 @@ impl Slab {
             count(&cache.nodes[here.node].counters.failed);
             return null_mut();
         }
-        let guarded = Guarded { cache, geometry: cache.geometry(), object: out[0] };
+        self.hand_out(cache, out[0], user);
+        out[0]
+    }
+
+    /// Makes `object`, which was just taken from its slab, one in use. Faults if it was written to while it was free. Does nothing if the
+    /// cache is not checked, which cannot change while an object is out.
+    pub(crate) fn hand_out(&self, cache: &RawCache, object: *mut u8, user: User) {
+        let guarded = Guarded { cache, geometry: cache.geometry(), object };
         if let Some(fault) = guarded.free_fault() {
             guarded.die(fault);
         }
         guarded.fill(POISON_INUSE);
         guarded.set_red(RED_ACTIVE);
         guarded.set_user(Some(user));
-        out[0]
     }
 
     /// Frees an object of a checked cache. Faults if it is free, is none, or something was written around it.
@@ -212,7 +218,7 @@ impl Slab {
         slab.put(index);
         lists.returned(&slab, 1);
         let limit = lists.free_limit;
-        lists.release(geometry, limit, usize::MAX, leaving.pages());
+        leaving.take(&mut lists, limit, usize::MAX);
         drop(lists);
         leaving.destroy();
     }

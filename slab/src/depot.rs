@@ -115,8 +115,14 @@ impl Depot {
             // SAFETY: as in `take_full`.
             return Some(unsafe { Sheaf::from_full(block, shape) });
         }
-        // SAFETY: as in `take_empty`.
-        magazines.empty.pop_idle().map(|block| unsafe { Sheaf::new(block, shape) })
+        if let Some(block) = magazines.empty.pop_idle() {
+            // SAFETY: as in `put_full`.
+            return Some(unsafe { Sheaf::new(block, shape) });
+        }
+        // Of both at once: a stack that begins anew while the other still has idle ones would give up all that it holds.
+        magazines.full.begin_interval();
+        magazines.empty.begin_interval();
+        None
     }
 
     /// Takes any magazine, during a drain, which knows their shape.
@@ -175,13 +181,13 @@ impl Stack {
 
     /// One of the magazines that stayed here all the interval.
     fn pop_idle(&mut self) -> Option<*mut u8> {
-        if self.low == 0 {
-            self.low = self.len;
-            return None;
-        }
-        let low = self.low;
+        let low = self.low.checked_sub(1)?;
         let block = self.pop();
-        self.low = low - 1;
+        self.low = low;
         block
+    }
+
+    fn begin_interval(&mut self) {
+        self.low = self.len;
     }
 }

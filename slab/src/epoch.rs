@@ -46,7 +46,7 @@ impl Grace {
         }
     }
 
-    fn pin(&self, row: u32) -> Pinned<'_> {
+    pub(crate) fn pin(&self, row: u32) -> Pinned<'_> {
         let row = row as usize % READER_ROWS;
         let side = (self.epoch.load(Ordering::Relaxed) & 1) as usize;
         self.readers[row].0[side].fetch_add(1, Ordering::Relaxed);

@@ -90,13 +90,18 @@ impl Slab {
     /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.
     pub(crate) fn dissolve(&self, cache: &RawCache, sheaf: Sheaf) {
         let mut leaving = Leaving::new(self, cache);
-        self.take_home(cache, sheaf, &mut leaving);
+        self.bring_home(cache, sheaf.objects(), Some(&mut leaving));
+        self.put_back_empty(sheaf);
         leaving.destroy();
     }
 
-    /// The same, but slabs that are too many then wait in `leaving`: for who holds a lock.
-    pub(crate) fn take_home(&self, cache: &RawCache, mut sheaf: Sheaf, leaving: &mut Leaving<'_>) {
-        self.put_home(cache, sheaf.objects(), leaving);
+    /// The same, but no slab is given back, and so no destructor runs: for who holds the drain lock, or has more in hand.
+    pub(crate) fn unload(&self, cache: &RawCache, sheaf: Sheaf) {
+        self.bring_home(cache, sheaf.objects(), None);
+        self.put_back_empty(sheaf);
+    }
+
+    fn put_back_empty(&self, mut sheaf: Sheaf) {
         sheaf.clear();
         self.blocks.put(&self.percpu, sheaf);
     }
@@ -104,14 +109,14 @@ impl Slab {
     /// Puts objects back into their slabs. Slabs that are entirely free then, and too many, are given back: no lock may be held.
     pub(crate) fn flush(&self, cache: &RawCache, objects: &[*mut u8]) {
         let mut leaving = Leaving::new(self, cache);
-        self.put_home(cache, objects, &mut leaving);
+        // There may be free slabs now, and so something to reap.
+        self.wake(cache);
+        self.bring_home(cache, objects, Some(&mut leaving));
         leaving.destroy();
     }
 
-    /// Puts objects back into their slabs: a lock per run of objects of one node, a look-up per run of one slab. Slabs that are too many
-    /// then wait in `leaving`.
-    #[doc(alias = "free_block")]
-    pub(crate) fn put_home(&self, cache: &RawCache, objects: &[*mut u8], leaving: &mut Leaving<'_>) {
+    /// The same. Slabs that are too many go to `leaving`, if there is such.
+    pub(crate) fn bring_home(&self, cache: &RawCache, objects: &[*mut u8], mut leaving: Option<&mut Leaving<'_>>) {
         let mut rest = objects;
         while let Some(&first) = rest.first() {
             let home = self.slab_of(cache, first).home.load(Ordering::Relaxed);
@@ -123,7 +128,9 @@ impl Slab {
                 rest = put_run(cache, &mut lists, page, rest);
             }
             let limit = lists.free_limit;
-            lists.release(cache.geometry(), limit, usize::MAX, leaving.pages());
+            if let Some(leaving) = leaving.as_deref_mut() {
+                leaving.take(&mut lists, limit, usize::MAX);
+            }
         }
     }
 

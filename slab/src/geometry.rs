@@ -146,7 +146,7 @@ fn alignment(wish: &Wish) -> usize {
     let mut align = wish.align.max(WORD);
     if wish.flags.has(Flags::HWCACHE_ALIGN) {
         let mut line = wish.line;
-        while wish.object <= line / 2 {
+        while wish.object.max(1) <= line / 2 {
             line /= 2;
         }
         align = align.max(line);
@@ -316,6 +316,7 @@ mod tests {
     #[test]
     fn small_objects_share_a_cache_line_evenly() {
         let size = |object| Geometry::new(&Wish { flags: Flags::HWCACHE_ALIGN, ..wish(object) }).unwrap().size;
+        assert_eq!(size(0), 8);
         assert_eq!([size(8), size(20), size(32), size(33), size(100)], [8, 32, 32, 64, 128]);
     }
 

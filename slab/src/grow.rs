@@ -2,9 +2,11 @@
 
 use crate::cache::{Flags, RawCache};
 use crate::geometry::{Geometry, Placement};
+use crate::node::Lists;
 use crate::slab::{Here, Slab};
 use crate::slabref::SlabRef;
 use crate::stats::count;
+use crate::visit::Visit;
 use kmem_base::classes::Class;
 use kmem_base::pages::{Kind, Page, PageList};
 use kmem_base::sync::Ordering;
@@ -169,21 +171,26 @@ impl Drop for Doomed<'_> {
     }
 }
 
-/// Slabs on their way out. What is left of them when a destructor unwinds is listed again.
+/// Slabs on their way out: visitors of their cache, whose geometry stays as long. What is left of them when a destructor unwinds is listed
+/// again.
 pub(crate) struct Leaving<'a> {
     slab: &'a Slab,
     cache: &'a RawCache,
     pages: PageList,
+    visit: Option<Visit<'a>>,
 }
 
 impl<'a> Leaving<'a> {
     pub(crate) fn new(slab: &'a Slab, cache: &'a RawCache) -> Self {
-        Self { slab, cache, pages: PageList::new() }
+        Self { slab, cache, pages: PageList::new(), visit: None }
     }
 
-    /// Where those go that are to leave.
-    pub(crate) fn pages(&mut self) -> &mut PageList {
-        &mut self.pages
+    /// Takes entirely free slabs off `lists`, `most` at most, while there are more than `keep` free objects.
+    pub(crate) fn take(&mut self, lists: &mut Lists, keep: usize, most: usize) {
+        // The lists are locked: the slabs are theirs or visitors, at any moment that somebody else can see.
+        if lists.release(self.cache.geometry(), keep, most, &mut self.pages) > 0 && self.visit.is_none() {
+            self.visit = Some(self.cache.visit_anyway());
+        }
     }
 
     /// Destroys them; returns how many there were. No lock may be held.

@@ -17,6 +17,10 @@ mod free;
 pub mod geometry;
 mod grow;
 mod info;
+#[cfg(all(test, loom))]
+mod loom_lives;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod magazine;
 mod mempool;
 mod node;
@@ -27,7 +31,11 @@ mod shrink;
 mod slab;
 mod slabref;
 mod stats;
+#[cfg(not(loom))]
+mod system;
+#[cfg(not(loom))]
 mod typed;
+mod visit;
 
 pub use kmem_base::typed::{AllocError, Constructed, Plain};
 pub use {
@@ -39,7 +47,11 @@ pub use {
     mempool::{Element, Mempool},
     reap::Reaped,
     registry::{Busy, CreateError, DebugError, Live, TuneError},
-    slab::{Slab, system},
+    slab::Slab,
     stats::Counters,
+};
+#[cfg(not(loom))]
+pub use {
+    system::system,
     typed::{Builder, Cache, Destroyed, Object},
 };

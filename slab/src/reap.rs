@@ -2,7 +2,6 @@
 
 use crate::cache::{Flags, Front, RawCache, Tuning};
 use crate::config::{CALM_WINDOWS, CONTENTION, MAGAZINES, REAP_MS, REAP_SHARE, SMALL_HEAP, UPDATE_PASSES};
-use crate::grow::Leaving;
 use crate::registry::first_magazine;
 use crate::slab::Slab;
 use core::ops::AddAssign;
@@ -94,7 +93,9 @@ impl Slab {
         // What says that it can be given up goes first.
         for first in [true, false] {
             for cache in self.awake().filter(|cache| cache.flags.has(Flags::RECLAIM_ACCOUNT) == first && wanted(cache)) {
-                reaped += self.reap_cache(cache, pass);
+                if let Some(_visit) = cache.visit() {
+                    reaped += self.reap_cache(cache, pass);
+                }
             }
         }
         self.grace.settle(&self.pages);
@@ -138,31 +139,41 @@ impl Slab {
         }
         let (limit, mut objects) = (cache.tuning().limit, 0);
         let idle = |row: u32| !touched[row as usize % touched.len()];
-        if self.percpu.has_idle(cache.slot()) {
-            objects = match cache.front() {
-                Front::Arrays => self.prune_arrays(cache, limit, idle),
+        let (slot, still) = (cache.slot(), || self.is_in_place(cache));
+        if self.percpu.has_idle(slot) {
+            match cache.front() {
+                Front::Arrays => self.percpu.prune(slot, idle, still, |mut array| {
+                    objects += self.prune(cache, &mut array, limit);
+                    // An empty one goes, so that whoever fills another says so on a slow path.
+                    if array.is_empty() {
+                        self.unload(cache, array);
+                        return None;
+                    }
+                    Some(array)
+                }),
                 // Magazines move whole, so they go whole.
-                Front::Magazines => self.drain(cache, Idle::Untouched, |_, _| None).unwrap_or(0),
+                Front::Magazines => self.percpu.drain_and(
+                    slot,
+                    Idle::Untouched,
+                    still,
+                    |magazine| {
+                        objects += magazine.len() as usize;
+                        self.unload(cache, magazine);
+                    },
+                    |_| None,
+                ),
             };
+            self.release_surplus(cache);
         }
         self.percpu.mark(cache.slot());
         objects
     }
 
-    fn prune_arrays(&self, cache: &RawCache, limit: u32, idle: impl Fn(u32) -> bool) -> usize {
-        // Slabs leave once no lock is held.
-        let (mut leaving, mut objects) = (Leaving::new(self, cache), 0);
-        let prune = |sheaf: &mut Sheaf| objects += self.prune(cache, sheaf, limit, &mut leaving);
-        self.percpu.prune(cache.slot(), idle, || self.is_in_place(cache), prune);
-        leaving.destroy();
-        objects
-    }
-
     /// Sends the oldest objects of an idle array home: a fifth of its limit, or half of what there is.
-    fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32, leaving: &mut Leaving<'_>) -> usize {
+    fn prune(&self, cache: &RawCache, sheaf: &mut Sheaf, limit: u32) -> usize {
         let share = limit.div_ceil(REAP_SHARE);
         let count = if share > sheaf.len() { sheaf.len().div_ceil(2) } else { share };
-        self.put_home(cache, &sheaf.objects()[..count as usize], leaving);
+        self.bring_home(cache, &sheaf.objects()[..count as usize], None);
         sheaf.forget_oldest(count);
         count as usize
     }
@@ -204,9 +215,7 @@ impl Slab {
             if core::mem::take(&mut lists.shared_touched) { None } else { lists.shared.take() }
         };
         let Some(mut shared) = taken else { return 0 };
-        let mut leaving = Leaving::new(self, cache);
-        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most, &mut leaving) };
-        leaving.destroy();
+        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most) };
         let left = {
             let mut lists = cache.nodes[node].lock();
             // Nobody keeps an empty one, or one of another size.
@@ -218,8 +227,9 @@ impl Slab {
             }
         };
         if let Some(shared) = left {
-            self.dissolve(cache, shared);
+            self.unload(cache, shared);
         }
+        self.release_surplus(cache);
         objects
     }
 
@@ -256,7 +266,7 @@ impl Slab {
             })
         };
         let grown = || cache.front() == Front::Magazines && cache.tuning().limit > first_magazine(cache.geometry().size as usize);
-        self.percpu.queued(cache.slot()) > 0 || grown() || lists() || magazines() || aliens()
+        self.percpu.holds_any(cache.slot()) || grown() || lists() || magazines() || aliens()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::node::Node;
 use crate::shared::Alien;
 use crate::slab::Slab;
 use crate::slabref::SlabRef;
+use crate::visit::Visitors;
 use core::fmt;
 use core::panic::Location;
 use core::ptr::NonNull;
@@ -192,6 +193,7 @@ impl Slab {
             destructor: spec.destructor,
             context: spec.context,
             life: AtomicU32::new(Life::Live as u32),
+            visitors: Visitors::none(),
             limit: AtomicU32::new(0),
             batch: AtomicU32::new(0),
             shared: AtomicU32::new(0),
@@ -283,6 +285,8 @@ impl Slab {
         if cache.is_general() {
             return Ok(());
         }
+        // Without others, who might have objects in hand on their way home, or run destructors after this has returned.
+        let _closed = cache.close();
         self.shrink(cache);
         if let Some(busy) = self.busy(cache) {
             return Err(busy);
@@ -336,18 +340,34 @@ impl Slab {
         }
         // A magazine moves whole.
         let batch = if cache.front() == Front::Magazines { limit } else { batch };
-        if self.reshape(cache, Tuning { limit, batch, shared }) { Ok(()) } else { Err(TuneError::Unsupported) }
+        match self.reshape(cache, Tuning { limit, batch, shared }) {
+            true if cache.is_checked() => Err(TuneError::Checked),
+            true => Ok(()),
+            false => Err(TuneError::Unsupported),
+        }
     }
 
-    /// Drains everything that stands before the slabs, and gives it another size. False if that cannot be done.
+    /// Drains everything that stands before the slabs, and gives it another size, unless the cache is checked: that has no arrays. False if
+    /// nothing can be drained.
     pub(crate) fn reshape(&self, cache: &RawCache, tuning: Tuning) -> bool {
-        let settle = |cache: &RawCache, _| {
-            self.take_effect(cache, tuning);
-            Some(tuning.shape())
-        };
-        let done = self.drain(cache, kmem_base::percpu::Idle::Any, settle).is_some();
+        let done = self.percpu.drain_and(
+            cache.slot(),
+            kmem_base::percpu::Idle::Any,
+            || self.is_in_place(cache),
+            |sheaf| self.unload(cache, sheaf),
+            |old| {
+                self.empty_depots(cache, old);
+                // Checks are switched where no drain runs, so that this stays true.
+                if cache.is_checked() && tuning.limit > 0 {
+                    return None;
+                }
+                self.take_effect(cache, tuning);
+                Some(tuning.shape())
+            },
+        );
         if done {
             self.empty_shared(cache);
+            self.release_surplus(cache);
         }
         done
     }
@@ -363,13 +383,21 @@ impl Slab {
             Spec { flags: cache.flags | debug.debugging(), ..Spec::new(cache.name(), cache.object_size(), cache.align as usize) };
         let wish = Wish { constructed: cache.is_constructed(), flags: spec.flags, ..self.wish(&spec) };
         let geometry = Geometry::new(&wish).and_then(|geometry| self.kept(geometry)).ok_or(DebugError::Unsupported)?;
+        // Without visitors, who might have objects in hand.
+        let _closed = cache.close();
         let before = cache.tuning();
         let off = Tuning { limit: 0, batch: 1, shared: 0 };
-        // Without arrays from here on, so that every object in use is known to a slab.
-        if !self.reshape(cache, off) {
-            return Err(DebugError::Unsupported);
-        }
-        if !self.exchange(cache, geometry) {
+        // Without arrays, so that every object in use is known to a slab; nobody may have brought them back.
+        let exchanged = loop {
+            if !self.reshape(cache, off) {
+                return Err(DebugError::Unsupported);
+            }
+            let exchange = || self.percpu.lease(cache.slot()).shape().is_none().then(|| Self::exchange(cache, geometry));
+            if let Some(exchanged) = self.percpu.undrained(exchange) {
+                break exchanged;
+            }
+        };
+        if !exchanged {
             self.reshape(cache, before);
             return Err(DebugError::InUse);
         }
@@ -377,11 +405,11 @@ impl Slab {
         if after == off || self.reshape(cache, after) { Ok(()) } else { Err(DebugError::Unsupported) }
     }
 
-    /// Makes `geometry` the cache's if it has no slabs. With every node's lock, since it is read under any.
-    fn exchange(&self, cache: &RawCache, geometry: NonNull<Geometry>) -> bool {
+    /// Makes `geometry` the cache's if it has no slabs, nor one on its way out. With every node's lock, since it is read under any.
+    fn exchange(cache: &RawCache, geometry: NonNull<Geometry>) -> bool {
         cache.nodes.iter().for_each(Node::prepare_fork);
         // SAFETY: taken above, by this thread.
-        let unused = cache.nodes.iter().all(|node| unsafe { node.is_unused() });
+        let unused = !cache.visitors.any() && cache.nodes.iter().all(|node| unsafe { node.is_unused() });
         if unused {
             // Release pairs with the Acquire in `RawCache::geometry`.
             cache.geometry.store(geometry.as_ptr(), Ordering::Release);

@@ -56,15 +56,6 @@ pub struct Slab {
     pub(crate) retired: Retired,
 }
 
-static SYSTEM: Slab = Slab::system();
-
-/// The process's allocator: that of `kmem::Slab` and of caches built without another.
-#[inline(always)]
-#[must_use]
-pub fn system() -> &'static Slab {
-    &SYSTEM
-}
-
 impl Slab {
     const_fn! {
         /// An allocator that takes its memory from `source`.

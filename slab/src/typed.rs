@@ -2,7 +2,8 @@
 
 use crate::cache::{Flags, Front, RawCache, Spec};
 use crate::registry::{Busy, CreateError};
-use crate::slab::{Slab, system};
+use crate::slab::Slab;
+use crate::system::system;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
@@ -32,10 +33,21 @@ use kmem_base::typed::{AllocError, Constructed, Kind, Plain, construct, destruct
 /// # drop(point);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A cache is one of exactly `T`s: an object that was left as a value of a supertype would be found by somebody who expects a `T`.
+///
+/// ```compile_fail
+/// type Any = for<'a> fn(&'a str);
+/// fn narrowed(cache: &kmem_slab::Cache<Any>) -> &kmem_slab::Cache<fn(&'static str)> {
+///     cache
+/// }
+/// ```
 pub struct Cache<T, K: Kind = Constructed> {
     slab: &'static Slab,
     raw: &'static RawCache,
-    kind: PhantomData<(fn() -> T, K)>,
+    /// Invariant in `T`: what one user leaves in an object, another finds there.
+    values: PhantomData<fn(T) -> T>,
+    kind: PhantomData<K>,
 }
 
 // SAFETY: objects made by one thread are handed to others, hence `T: Send`; the cache itself is synchronised.
@@ -89,7 +101,7 @@ impl<'a> Builder<'a> {
     pub fn constructed<T: Send + 'static>(self, constructor: fn() -> T) -> Result<Cache<T>, CreateError> {
         // SAFETY: a function pointer outlives everything, and any thread may make or drop a `T`.
         let spec = unsafe { self.spec::<T>().constructed(Some(construct::<T>), destructor::<T>(), constructor as *mut ()) };
-        Ok(Cache { slab: self.slab, raw: self.slab.create(&spec)?, kind: PhantomData })
+        Ok(Cache { slab: self.slab, raw: self.slab.create(&spec)?, values: PhantomData, kind: PhantomData })
     }
 
     /// A cache of values.
@@ -97,7 +109,7 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// See [`CreateError`].
     pub fn plain<T>(self) -> Result<Cache<T, Plain>, CreateError> {
-        Ok(Cache { slab: self.slab, raw: self.slab.create(&self.spec::<T>())?, kind: PhantomData })
+        Ok(Cache { slab: self.slab, raw: self.slab.create(&self.spec::<T>())?, values: PhantomData, kind: PhantomData })
     }
 
     const fn spec<T>(self) -> Spec<'a> {
@@ -228,13 +240,26 @@ impl<T, K: Kind> DerefMut for Object<'_, T, K> {
 impl<T, K: Kind> Drop for Object<'_, T, K> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one is dropped here.
-        unsafe {
-            if K::DROPS {
-                self.at.drop_in_place();
-            }
-            self.cache.slab.free_object(self.cache.raw, self.at.as_ptr().cast());
+        let _memory = Memory { at: self.at.cast(), slab: self.cache.slab, raw: self.cache.raw };
+        if K::DROPS {
+            // SAFETY: nobody uses the value again.
+            unsafe { self.at.drop_in_place() };
         }
+    }
+}
+
+/// An object's memory, which goes back also if dropping the value unwinds.
+struct Memory {
+    at: NonNull<u8>,
+    slab: &'static Slab,
+    raw: &'static RawCache,
+}
+
+impl Drop for Memory {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one has been dropped.
+        unsafe { self.slab.free_object(self.raw, self.at.as_ptr()) };
     }
 }
 

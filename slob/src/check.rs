@@ -107,7 +107,8 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if block.addr() < start || at >= self.end || size > self.end - at {
             return Err(Fault::Foreign);
         }
-        if block.addr() % align.max(UNIT) != 0 && align >= UNIT || (block.addr() - start) % UNIT != 0 {
+        let aligned = align < UNIT || block.addr().is_multiple_of(align);
+        if !aligned || !(block.addr() - start).is_multiple_of(UNIT) {
             return Err(Fault::Misaligned);
         }
         let table = self.unit(self.table.parts().0);

@@ -54,7 +54,7 @@ impl Word {
 
     /// The same in `class`.
     pub(crate) const fn with_class(self, class: u32) -> Self {
-        Self(self.0 & (1 << CLASS_SHIFT) - 1 | class << CLASS_SHIFT)
+        Self(self.0 & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT)
     }
 
     /// The same in the class of `other`, or in `class` if that is higher.

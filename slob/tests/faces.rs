@@ -53,6 +53,7 @@ unsafe impl<R: RawMutex> RawLock for Adapted<R> {
 
 const SIZE: usize = 4 << 20;
 static mut MEMORY: [u8; SIZE] = [0; SIZE];
+#[expect(clippy::deref_addrof, reason = "a reference to a mutable static by its name is denied")]
 // SAFETY: the one use of it.
 static FIXED: FixedSlob<Adapted<Spin>> = FixedSlob::new(Adapted(Spin(AtomicBool::new(false))), unsafe { &mut *(&raw mut MEMORY) });
 

@@ -182,10 +182,12 @@ fn any_number_is_a_handle_or_is_none() {
     pool.check().unwrap();
 }
 
+type Decompress = dyn Fn(&[u8], &mut [u8]) -> Option<usize>;
+
 #[test]
 fn arbitrary_bytes_are_decompressed_or_refused() {
     let mut rng = Rng::new(7);
-    let codecs: &[&dyn Fn(&[u8], &mut [u8]) -> Option<usize>] = &[
+    let codecs: &[&Decompress] = &[
         &|from, to| Lz4.decompress(&mut Lz4.work(8192).unwrap(), from, to),
         #[cfg(feature = "zstd")]
         &|from, to| {

@@ -238,7 +238,7 @@ fn nobody_reads_what_was_replaced_or_flushed_before() {
     let floor: Vec<AtomicU64> = (0..PAGES).map(|_| AtomicU64::new(0)).collect();
     let done = AtomicBool::new(false);
     let stamp = |version: u64, index: usize| -> Vec<u8> {
-        (0..60_u64).flat_map(|n| (version ^ n / 4 << 48 ^ (index as u64) << 56).to_le_bytes()).collect()
+        (0..60_u64).flat_map(|n| (version ^ ((n / 4) << 48) ^ ((index as u64) << 56)).to_le_bytes()).collect()
     };
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..2)
@@ -273,7 +273,7 @@ fn nobody_reads_what_was_replaced_or_flushed_before() {
                     let Some(len) = store.get(pool, Oid([index as u64 / 4, 0, 0]), index as u32, &mut out).unwrap() else {
                         continue;
                     };
-                    let version = u64::from_le_bytes(out[..8].try_into().unwrap()) & (1 << 40) - 1;
+                    let version = u64::from_le_bytes(out[..8].try_into().unwrap()) & ((1 << 40) - 1);
                     assert!(out[..len] == stamp(version, index), "torn");
                     assert!(version * 2 >= least & !1 && version * 2 + 1 != least, "page {index}: {version} after {least}");
                     hits += 1;

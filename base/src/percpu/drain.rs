@@ -158,10 +158,20 @@ impl PerCpu {
 
     /// True if the slot has something in that row and its main word has not changed since [`Self::mark`].
     pub(super) fn is_untouched(&self, row: u32, slot: Slot) -> bool {
+        let main = self.table.word(row, Place::main(slot).offset()).load(Ordering::Relaxed);
+        self.holds(row, slot) && main == self.table.idle_mark(row, slot).load(Ordering::Relaxed)
+    }
+
+    /// True if the slot has a sheaf in that row, if only an empty one.
+    fn holds(&self, row: u32, slot: Slot) -> bool {
         let read = |place: Place| self.table.word(row, place.offset()).load(Ordering::Relaxed);
-        let main = read(Place::main(slot));
-        let holds = !Word(main | read(Place::spare(slot))).is_none() || read(Place::stash(slot)) != 0;
-        holds && main == self.table.idle_mark(row, slot).load(Ordering::Relaxed)
+        !Word(read(Place::main(slot)) | read(Place::spare(slot))).is_none() || read(Place::stash(slot)) != 0
+    }
+
+    /// True if the slot has a sheaf in some row: as long as that is so, a push may go by without a slow path.
+    #[must_use]
+    pub fn holds_any(&self, slot: Slot) -> bool {
+        (0..self.cpus()).any(|row| self.holds(row, slot))
     }
 
     /// True if some row has something of `slot` that has not been touched since [`Self::mark`].

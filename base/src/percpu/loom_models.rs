@@ -365,3 +365,65 @@ fn loom_no_slot_changes_hands_while_it_is_drained() {
         world.settle(drain.join().unwrap(), 1);
     });
 }
+
+/// Prunes every idle main sheaf by its oldest object; the objects taken out.
+fn prune(world: &World) -> Vec<usize> {
+    let mut pruned = Vec::new();
+    let take = |mut sheaf: Sheaf| {
+        claimed(&sheaf);
+        pruned.extend(sheaf.objects().first().map(|object| object.addr() / 16));
+        sheaf.forget_oldest(1);
+        claimed(&sheaf);
+        Some(sheaf)
+    };
+    assert!(world.percpu.prune(SLOT, |_| true, || true, take));
+    pruned
+}
+
+/// `owner` on CPU 0, beside a pruning on CPU 1.
+fn beside_a_pruning(locked: bool, source: &'static Scratch, owner: fn(&World) -> Vec<usize>, count: usize) {
+    let world = World::new(source, locked);
+    world.place(MAIN, world.sheaf(0, SHAPE, &[1, 2]));
+    world.percpu.mark(SLOT);
+    let theirs = world.clone();
+    let owner = thread::spawn(move || owner(&theirs));
+    run_on(1);
+    let mut held = prune(&world);
+    held.append(&mut owner.join().unwrap());
+    world.settle(held, count);
+}
+
+#[test]
+fn loom_a_push_beside_a_pruning_loses_no_object() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| beside_a_pruning(false, &SOURCE, |world| world.push(3), 3));
+}
+
+#[test]
+fn loom_pops_beside_a_pruning_double_no_object() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| beside_a_pruning(false, &SOURCE, |world| [world.pop(), world.pop()].concat(), 2));
+}
+
+#[test]
+fn loom_no_sheaf_is_installed_where_a_pruned_one_goes_back() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let owner = |world: &World| match world.percpu.lease(SLOT) {
+            // As a slow path that finds no array, or takes it.
+            lease if lease.shape().is_some() => {
+                let mut held = objects(world.claim(&lease, MAIN));
+                held.append(&mut objects(world.install(&lease, world.sheaf(1, SHAPE, &[3]))));
+                held
+            }
+            _ => std::vec![3],
+        };
+        beside_a_pruning(false, &SOURCE, owner, 3);
+    });
+}
+
+#[test]
+fn loom_locked_rows_lose_nothing_beside_a_pruning() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| beside_a_pruning(true, &SOURCE, |world| [world.push(3), world.pop()].concat(), 3));
+}

@@ -7,7 +7,7 @@ use super::{PerCpu, Row};
 use crate::sync::Ordering;
 
 impl PerCpu {
-    /// Hands the main sheaf of `slot` in each of `rows` to `prune`, and puts it back. Rows that have changed since [`Self::mark`] are left
+    /// Hands the main sheaf of `slot` in each of `rows` to `prune`, and puts back what that returns: the same sheaf, or none. Rows that have changed since [`Self::mark`] are left
     /// alone. False if running sequences cannot be interrupted, or the slot is not `still` what the caller thinks it is: then nothing
     /// has happened.
     ///
@@ -18,7 +18,7 @@ impl PerCpu {
         slot: Slot,
         rows: impl Fn(u32) -> bool,
         still: impl FnOnce() -> bool,
-        mut prune: impl FnMut(&mut Sheaf),
+        mut prune: impl FnMut(Sheaf) -> Option<Sheaf>,
     ) -> bool {
         let _one_at_a_time = self.drain.lock();
         if !still() {
@@ -37,7 +37,7 @@ impl PerCpu {
         interrupted
     }
 
-    fn prune_rows(&self, slot: Slot, shape: Shape, wanted: &impl Fn(u32) -> bool, prune: &mut impl FnMut(&mut Sheaf)) {
+    fn prune_rows(&self, slot: Slot, shape: Shape, wanted: &impl Fn(u32) -> bool, prune: &mut impl FnMut(Sheaf) -> Option<Sheaf>) {
         let mut first = 0;
         while first < self.cpus() {
             let rows = first..self.cpus().min(first + ROWS_AT_ONCE as u32);
@@ -45,9 +45,9 @@ impl PerCpu {
             self.take_mains(slot, rows.clone(), &|row| wanted(row) && self.is_untouched(row, slot), &mut mains);
             for (row, main) in rows.clone().zip(mains) {
                 // SAFETY: taken out by the protocol, so ours, and of the slot's shape.
-                if let Some(mut sheaf) = unsafe { Sheaf::from_word(main, self.base(), shape) } {
-                    prune(&mut sheaf);
-                    self.put_back(row, slot, sheaf.into_word(self.base()));
+                let sheaf = unsafe { Sheaf::from_word(main, self.base(), shape) };
+                if let Some(left) = sheaf.and_then(&mut *prune) {
+                    self.put_back(row, slot, left.into_word(self.base()));
                 }
             }
             first = rows.end;

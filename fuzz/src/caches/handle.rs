@@ -1,6 +1,6 @@
 //! A user of a cache, and what it holds.
 
-use super::made::{Made, guarded};
+use crate::made::{Made, guarded};
 use kmem_base::classes::CLASSES;
 use kmem_slubq::{Cache, Reservation, Slubq, Spec};
 use kmem_testkit::Shadow;

@@ -95,7 +95,7 @@ pub(super) fn read<S: PageSource>(spool: &Zspool<S>, word: u64, to: &mut [u8]) -
     for (name, len) in words(names).zip(layout.others()) {
         let (piece, behind) = rest.split_at_mut(len);
         rest = behind;
-        piece.copy_from_slice(&*pin(spool, name, len)?);
+        piece.copy_from_slice(&pin(spool, name, len)?);
     }
     Ok(())
 }

@@ -265,7 +265,7 @@ impl Model {
 
 /// An operation out of a word, as frequent as it is of use.
 pub fn decode(word: u64) -> Op {
-    let part = |at: u32, end: u64| (word >> at & 0xFFFF) * end >> 16;
+    let part = |at: u32, end: u64| ((word >> at & 0xFFFF) * end) >> 16;
     let (pool, object, index) = (part(0, 4) as usize, part(16, OBJECTS), part(32, PAGES.into()) as u32);
     match word >> 48 & 0x3FF {
         0..400 => {

@@ -13,7 +13,7 @@
 //! * The store of `push` into the sheaf is a step of its own, and happens even if the commit never does.
 //! * Order between threads comes from the CPU's lock only: from one sequence on a CPU to the next on it, as from the scheduler, and
 //!   between a barrier's caller and the sequences before and after it, as from `membarrier`. Everything else in a sequence is relaxed.
-//!   (Only that it is armed is an acquiring load; every load is one on x86-64.)
+//!   (Only that it is armed, and the main word of `pop` and `push`, are acquired; every load is an acquiring one on x86-64.)
 //! * Slots of sheaves are plain memory. The sequences note their accesses to it, and [`claimed`] notes those of an owner, so that two
 //!   that nothing orders are an error even where the values happen to be right.
 //!
@@ -193,6 +193,11 @@ fn load(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
 
+/// The load of a main word by `pop` and `push`. Acquire: whoever prunes a sheaf puts its word back from another CPU.
+fn load_main(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Acquire)
+}
+
 /// The committing store. An exchange whose result nobody looks at, because of two unordered plain writes to a word loom may let the
 /// one count as the earlier that came second, even if the other was an exchange that did not see it.
 fn commit(word: &AtomicU64, new: u64) {
@@ -203,7 +208,7 @@ fn commit(word: &AtomicU64, new: u64) {
 pub(in crate::percpu) fn pop(table: &Table, slot: Slot) -> *mut u8 {
     loop {
         let word = |row| table.word(row, Place::main(slot).offset());
-        let Some((sequence, (word, top))) = Sequence::begin(table, |row| (word(row), load(word(row)))) else {
+        let Some((sequence, (word, top))) = Sequence::begin(table, |row| (word(row), load_main(word(row)))) else {
             return null_mut();
         };
         let popped = sequence.step(|| {
@@ -231,7 +236,7 @@ pub(in crate::percpu) fn push(table: &Table, slot: Slot, object: *mut u8) -> boo
         let word = |row| table.word(row, Place::main(slot).offset());
         // SAFETY: there the masks are.
         let mask = || load(unsafe { field(table, MASKS + size_of::<Control>() * slot.index()) });
-        let Some((sequence, (word, top, mask))) = Sequence::begin(table, |row| (word(row), load(word(row)), mask())) else {
+        let Some((sequence, (word, top, mask))) = Sequence::begin(table, |row| (word(row), load_main(word(row)), mask())) else {
             return false;
         };
         if top & mask == 0 {

@@ -20,15 +20,3 @@ pub(crate) fn run() {
         println!("{:<25}{:.2} {v:?}", p.name, e * 100.);
     }
 }
-pub(crate) fn prof() {
-    let mut b = arena::Buffer::new(16 << 20);
-    for m in [1000, 10000] {
-        for p in &peers::PEERS[..2] {
-            println!("{} {m} {:.2}", p.name, speed::actions(p, &mut b, m, Duration::from_millis(700)) / 1e6);
-        }
-    }
-}
-pub(crate) fn cnt() {
-    let mut b = arena::Buffer::new(16 << 20);
-    println!("{}", speed::actions(&peers::PEERS[0], &mut b, 1000, Duration::from_millis(2000)) * 2.0);
-}

@@ -176,10 +176,8 @@ fn in_processes(
             verdicts.at_most(&format!("growth of a process, of that with Box on {name}"), pool / full, 1.0, "x");
         }
     }
-    for failure in spool.iter().chain(&boxes).flat_map(|row| &row.entries).filter_map(|entry| entry.failure.as_ref()) {
-        return Err(failure.clone().into());
-    }
-    Ok(())
+    let mut all = spool.iter().chain(&boxes).flat_map(|row| &row.entries);
+    all.find_map(|entry| entry.failure.as_ref()).map_or(Ok(()), |failure| Err(failure.clone().into()))
 }
 
 /// Contestant, bytes when filled, and bytes in the end.

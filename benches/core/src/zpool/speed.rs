@@ -158,12 +158,12 @@ pub(super) fn scaling(pages: &[Page<'_>], text: &mut String, verdicts: &mut Verd
     for _ in 0..5 {
         let one = together(pages, 1)?;
         let two = together(pages, 2)?;
-        speeds.push((2.0 * one.0 / two.0, 2.0 * one.1 / two.1, one, two));
+        speeds.push([2.0 * one.0 / two.0, 2.0 * one.1 / two.1]);
     }
-    let median = |of: fn(&(f64, f64, (f64, f64), (f64, f64))) -> f64| {
-        stats::median(&speeds.iter().map(of).collect::<Vec<_>>()).unwrap_or(0.0)
-    };
-    let (store, load) = (median(|speed| speed.0), median(|speed| speed.1));
+    let [store, load] = [0, 1].map(|of| {
+        let side: Vec<f64> = speeds.iter().map(|speed| speed[of]).collect();
+        stats::median(&side).unwrap_or(0.0)
+    });
     let _ = writeln!(text, "two threads, of one: store {store:.2}x, load {load:.2}x");
     verdicts.at_least("store on two threads", store, 1.8, "x");
     verdicts.at_least("load on two threads", load, 1.8, "x");

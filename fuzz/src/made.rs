@@ -1,6 +1,5 @@
 //! Objects with a constructor: a stamp at both ends tells whether one is in its constructed state, and a count how many there are.
 
-use kmem_slubq::Spec;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::thread;
@@ -11,7 +10,7 @@ const STAMP: u64 = 0x6b6d_656d_2066_757a;
 struct Blown;
 
 /// Calls `f`; `None` if a constructor or destructor unwound as it was told to.
-pub(super) fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
+pub(crate) fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(f))
         .map_err(|payload| {
             if !payload.is::<Blown>() {
@@ -23,26 +22,23 @@ pub(super) fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
 
 /// What the constructor and the destructor of a cache share.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(crate) struct Made {
     size: usize,
     /// Objects constructed and not yet destroyed.
-    pub(super) alive: AtomicI64,
+    pub(crate) alive: AtomicI64,
     /// Calls until one unwinds; 0: none will.
-    pub(super) constructor_fuse: AtomicU32,
-    pub(super) destructor_fuse: AtomicU32,
+    pub(crate) constructor_fuse: AtomicU32,
+    pub(crate) destructor_fuse: AtomicU32,
 }
 
 impl Made {
-    pub(super) fn new(size: usize) -> Self {
+    pub(crate) fn new(size: usize) -> Self {
         Self { size, alive: AtomicI64::new(0), constructor_fuse: AtomicU32::new(0), destructor_fuse: AtomicU32::new(0) }
     }
 
-    /// # Safety
-    /// This value outlives the cache that is made from the result.
-    pub(super) unsafe fn attach<'a>(&self, spec: Spec<'a>, destructor: bool) -> Spec<'a> {
-        let context = (&raw const *self).cast_mut().cast();
-        // SAFETY: the caller's; everything in here is atomic.
-        unsafe { spec.constructed(Some(construct), if destructor { Some(destruct as _) } else { None }, context) }
+    /// What [`construct`] and [`destruct`] are to be called with: while this value lives.
+    pub(crate) fn context(&self) -> *mut () {
+        (&raw const *self).cast_mut().cast()
     }
 
     /// The stamp of an object, by which it is known if it is large enough to bear one.
@@ -54,7 +50,7 @@ impl Made {
     ///
     /// # Safety
     /// The object is the caller's.
-    pub(super) unsafe fn write(&self, object: *mut u8) {
+    pub(crate) unsafe fn write(&self, object: *mut u8) {
         let (stamp, len) = (self.stamp(object), self.size.min(8));
         // SAFETY: the object has at least `size` bytes.
         unsafe {
@@ -67,7 +63,7 @@ impl Made {
     ///
     /// # Safety
     /// The object is the caller's.
-    pub(super) unsafe fn is_made(&self, object: *const u8) -> bool {
+    pub(crate) unsafe fn is_made(&self, object: *const u8) -> bool {
         let (stamp, len) = (self.stamp(object.cast_mut()), self.size.min(8));
         // SAFETY: the object has at least `size` bytes, and the constructor has written these.
         unsafe {
@@ -85,8 +81,10 @@ fn blows(fuse: &AtomicU32) -> bool {
     left == 1 && !thread::panicking()
 }
 
-unsafe fn construct(object: *mut u8, context: *mut ()) {
-    // SAFETY: the context of `attach`, and a fresh object.
+/// # Safety
+/// `object` is fresh memory of the size that the [`Made`] behind `context` knows.
+pub(crate) unsafe fn construct(object: *mut u8, context: *mut ()) {
+    // SAFETY: the context of a `Made`, and a fresh object.
     unsafe {
         let made = &*context.cast::<Made>();
         if blows(&made.constructor_fuse) {
@@ -97,8 +95,10 @@ unsafe fn construct(object: *mut u8, context: *mut ()) {
     }
 }
 
-unsafe fn destruct(object: *mut u8, context: *mut ()) {
-    // SAFETY: the context of `attach`, and an object of that cache.
+/// # Safety
+/// `object` was constructed with that `context`, and is dead.
+pub(crate) unsafe fn destruct(object: *mut u8, context: *mut ()) {
+    // SAFETY: the context of a `Made`, and an object of that cache.
     unsafe {
         let made = &*context.cast::<Made>();
         assert!(made.is_made(object), "destroyed an object that is not in its constructed state");
