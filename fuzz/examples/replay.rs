@@ -19,6 +19,7 @@ fn main() {
         "caches" => kmem_fuzz::caches::run,
         "adapter" => kmem_fuzz::adapter::run,
         "conf" => kmem_fuzz::conf::run,
+        "slob" => kmem_fuzz::slob::run,
         _ => panic!("no target {target}"),
     };
     for file in args.flat_map(|path| files(Path::new(&path))) {

@@ -7,6 +7,7 @@ pub mod adapter;
 pub mod caches;
 pub mod conf;
 pub mod pages;
+pub mod slob;
 
 mod decode;
 mod ledger;

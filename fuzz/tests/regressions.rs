@@ -44,3 +44,8 @@ fn adapter() {
 fn conf() {
     replay("conf", kmem_fuzz::conf::run);
 }
+
+#[test]
+fn slob() {
+    replay("slob", kmem_fuzz::slob::run);
+}
