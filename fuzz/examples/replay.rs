@@ -24,6 +24,7 @@ fn main() {
         "zcodec" => kmem_fuzz::zcodec::run,
         "slab" => kmem_fuzz::slab::run,
         "slabinfo" => kmem_fuzz::slabinfo::run,
+        "slob" => kmem_fuzz::slob::run,
         _ => panic!("no target {target}"),
     };
     for file in args.flat_map(|path| files(Path::new(&path))) {

@@ -7,11 +7,12 @@ pub mod adapter;
 pub mod caches;
 pub mod conf;
 pub mod pages;
-pub mod zspool;
-pub mod zcodec;
-pub mod ztmem;
 pub mod slab;
 pub mod slabinfo;
+pub mod slob;
+pub mod zcodec;
+pub mod zspool;
+pub mod ztmem;
 
 mod decode;
 mod ledger;

@@ -50,7 +50,7 @@ fn handles(data: &[u8]) {
     for bits in data.as_chunks::<16>().0 {
         let made_up = u128::from_le_bytes(*bits);
         // As it is, and as a few bits of one that is valid.
-        for bits in [made_up, kept.to_bits() ^ made_up & 0x1F << (made_up >> 64) % 120] {
+        for bits in [made_up, kept.to_bits() ^ made_up & (0x1F << ((made_up >> 64) % 120))] {
             if let Some(handle) = Handle::from_bits(bits) {
                 let _ = pool.load(handle, &mut out);
             }

@@ -69,3 +69,8 @@ fn slab() {
 fn slabinfo() {
     replay("slabinfo", kmem_fuzz::slabinfo::run);
 }
+
+#[test]
+fn slob() {
+    replay("slob", kmem_fuzz::slob::run);
+}

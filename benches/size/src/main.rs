@@ -3,6 +3,8 @@
 #![no_std]
 #![no_main]
 
+#[cfg_attr(feature = "slob", allow(dead_code))]
+mod common;
 #[cfg_attr(feature = "bump", path = "bump.rs")]
 #[cfg_attr(feature = "slob", path = "slob.rs")]
 #[cfg_attr(feature = "talc", path = "talc.rs")]
@@ -22,8 +24,8 @@ use core::hint::black_box;
 
 /// Bytes of the heap.
 pub const SIZE: usize = 1 << 20;
-/// The heap's memory.
-#[repr(align(4096))]
+/// The heap's memory. Aligned to a word as a program's would be: a page would be padding in what is measured.
+#[repr(align(16))]
 pub struct Memory(pub [u8; SIZE]);
 
 const BLOCKS: usize = 64;

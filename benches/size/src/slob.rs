@@ -1,14 +1,9 @@
-//! kmem-slob.
+//! kmem-slob, for one thread.
+
 use crate::{Memory, SIZE};
-use core::alloc::{GlobalAlloc, Layout};
-use core::cell::UnsafeCell;
-struct H(UnsafeCell<kmem_slob::Heap<kmem_slob::Fixed,kmem_slob::Unchecked>>);
-unsafe impl Sync for H{}
+use kmem_slob::{Alone, FixedSlob};
+
 static mut MEMORY: Memory = Memory([0; SIZE]);
+// SAFETY: one thread, and the only use of the memory.
 #[global_allocator]
-static HEAP: H = H(UnsafeCell::new(kmem_slob::Heap::new(unsafe { kmem_slob::Fixed::from_raw((&raw mut MEMORY).cast(), SIZE) })));
-unsafe impl GlobalAlloc for H {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 { unsafe { (*self.0.get()).alloc(layout) } }
-    unsafe fn dealloc(&self, p: *mut u8, l: Layout) { unsafe { (*self.0.get()).dealloc(p, l) } }
-    unsafe fn realloc(&self, p: *mut u8, l: Layout, n: usize) -> *mut u8 { unsafe { (*self.0.get()).realloc(p, l, n) } }
-}
+static HEAP: FixedSlob<Alone> = unsafe { FixedSlob::new(Alone::new(), &mut *(&raw mut MEMORY.0)) };
