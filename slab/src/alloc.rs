@@ -98,9 +98,9 @@ impl Slab {
     #[track_caller]
     pub fn alloc_bulk(&self, cache: &RawCache, out: &mut [*mut u8]) -> usize {
         self.must_live(cache, cache.slot().index());
-        let mut bulk = Bulk { slab: self, cache, out, filled: 0 };
+        let mut bulk = Bulk { slab: self, cache, out, filled: 0, user: Location::caller() };
         while bulk.filled < bulk.out.len() {
-            let more = bulk.more(Location::caller());
+            let more = bulk.more();
             if more == 0 {
                 break;
             }
@@ -121,11 +121,12 @@ struct Bulk<'a> {
     cache: &'a RawCache,
     out: &'a mut [*mut u8],
     filled: usize,
+    user: &'static Location<'static>,
 }
 
 impl Bulk<'_> {
-    fn more(&mut self, user: &'static Location<'static>) -> usize {
-        let (slab, cache, rest) = (self.slab, self.cache, &mut self.out[self.filled..]);
+    fn more(&mut self) -> usize {
+        let (slab, cache, rest, user) = (self.slab, self.cache, &mut self.out[self.filled..], self.user);
         let object = slab.percpu.pop(cache.slot());
         rest[0] = object;
         if !object.is_null() {
@@ -150,7 +151,7 @@ impl Bulk<'_> {
 
 impl Drop for Bulk<'_> {
     fn drop(&mut self) {
-        self.slab.flush(self.cache, &self.out[..self.filled]);
+        self.slab.take_back(self.cache, &self.out[..self.filled], self.user);
     }
 }
 

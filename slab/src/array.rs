@@ -4,6 +4,7 @@
 
 use crate::cache::RawCache;
 use crate::config::UNTOUCHED_BATCH;
+use crate::grow::Leaving;
 use crate::node::Lists;
 use crate::slab::{Here, Slab};
 use crate::stats::count;
@@ -20,7 +21,7 @@ struct Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(sheaf) = self.sheaf.take() {
-            self.slab.dissolve(self.cache, sheaf);
+            self.slab.dissolve(self.cache, sheaf, None);
         }
     }
 }
@@ -36,7 +37,7 @@ impl Slab {
         };
         let Some(mut sheaf) = sheaf else { return null_mut() };
         let object = sheaf.pop().unwrap_or(null_mut());
-        self.install_array(cache, lease, sheaf);
+        self.install_array(cache, lease, sheaf, None);
         object
     }
 
@@ -46,10 +47,10 @@ impl Slab {
     }
 
     /// Puts an array in place. Whatever was installed meanwhile goes back to the slabs; so does this one, if it cannot be installed.
-    fn install_array(&self, cache: &RawCache, lease: &Lease, sheaf: Sheaf) {
+    fn install_array(&self, cache: &RawCache, lease: &Lease, sheaf: Sheaf, leaving: Option<&mut Leaving<'_>>) {
         match self.percpu.install(lease, Place::main(cache.slot()), sheaf) {
             Ok(None) => {}
-            Ok(Some(left)) | Err(left) => self.dissolve(cache, left),
+            Ok(Some(left)) | Err(left) => self.dissolve(cache, left, leaving),
         }
     }
 
@@ -94,25 +95,33 @@ impl Slab {
 
     /// Makes room in the CPU's array and puts `object` there. False if there is no array to be had.
     #[doc(alias = "cache_flusharray")]
-    pub(crate) fn free_array(&self, cache: &RawCache, lease: &Lease, shape: Shape, here: Here, object: *mut u8) -> bool {
+    pub(crate) fn free_array(
+        &self,
+        cache: &RawCache,
+        lease: &Lease,
+        shape: Shape,
+        here: Here,
+        object: *mut u8,
+        leaving: &mut Leaving<'_>,
+    ) -> bool {
         let sheaf = self.percpu.claim(lease, Place::main(cache.slot()));
         let Some(mut sheaf) = sheaf.or_else(|| self.empty_sheaf(shape)) else { return false };
         if sheaf.is_full() {
-            self.flush_batch(cache, here, &mut sheaf);
+            self.flush_batch(cache, here, &mut sheaf, leaving);
         }
         let kept = sheaf.push(object);
-        self.install_array(cache, lease, sheaf);
+        self.install_array(cache, lease, sheaf, Some(leaving));
         kept
     }
 
     /// Moves the oldest batch of a full array to the shared one, as far as there is room; to the slabs if there is none.
-    fn flush_batch(&self, cache: &RawCache, here: Here, sheaf: &mut Sheaf) {
+    fn flush_batch(&self, cache: &RawCache, here: Here, sheaf: &mut Sheaf, leaving: &mut Leaving<'_>) {
         let tuning = cache.tuning();
         let batch = tuning.batch.min(sheaf.len());
         if tuning.shared_objects() > 0 && self.share(cache, here, tuning.shared_objects(), sheaf, batch) {
             return;
         }
-        self.flush(cache, &sheaf.objects()[..batch as usize]);
+        self.bring_home(cache, &sheaf.objects()[..batch as usize], Some(leaving));
         sheaf.forget_oldest(batch);
     }
 

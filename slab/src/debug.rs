@@ -200,8 +200,15 @@ impl Slab {
     /// Frees an object of a checked cache. Faults if it is free, is none, or something was written around it.
     #[cold]
     pub(crate) fn free_checked(&self, cache: &RawCache, object: *mut u8, user: User) {
-        let (mut leaving, page) = (Leaving::new(self, cache), self.slab_of(cache, object));
+        let mut leaving = Leaving::new(self, cache);
         self.wake(cache);
+        self.return_checked(cache, object, user, Some(&mut leaving));
+        leaving.destroy();
+    }
+
+    /// The same. A slab that is too many goes to `leaving`, if there is such.
+    pub(crate) fn return_checked(&self, cache: &RawCache, object: *mut u8, user: User, leaving: Option<&mut Leaving<'_>>) {
+        let page = self.slab_of(cache, object);
         let mut lists = cache.nodes[page.home.load(Ordering::Relaxed) as usize].lock();
         let geometry = cache.geometry();
         // SAFETY: a slab of this cache, whose node is locked.
@@ -218,9 +225,9 @@ impl Slab {
         slab.put(index);
         lists.returned(&slab, 1);
         let limit = lists.free_limit;
-        leaving.take(&mut lists, limit, usize::MAX);
-        drop(lists);
-        leaving.destroy();
+        if let Some(leaving) = leaving {
+            leaving.take(&mut lists, limit, usize::MAX);
+        }
     }
 
     /// Looks at every object of a checked cache, in use or free. Returns how many there are.

@@ -12,16 +12,17 @@ use kmem_base::pages::Page;
 use kmem_base::percpu::Sheaf;
 use kmem_base::sync::Ordering;
 
-/// Objects of a bulk free that are still to go. They go to their slabs when this is dropped, also if a destructor unwinds.
+/// Objects of a bulk free that are still to go. They go to their slabs if a destructor unwinds.
 struct Rest<'a> {
     slab: &'a Slab,
     cache: &'a RawCache,
     objects: &'a [*mut u8],
+    user: &'static Location<'static>,
 }
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
-        self.slab.flush(self.cache, self.objects);
+        self.slab.take_back(self.cache, self.objects, self.user);
     }
 }
 
@@ -55,17 +56,20 @@ impl Slab {
         let (here, lease) = (self.place(), self.percpu.lease(cache.slot()));
         count(&cache.nodes[here.node].counters.free_miss);
         self.wake(cache);
+        let mut leaving = Leaving::new(self, cache);
         let kept = match lease.shape().filter(|_| here.row.is_some()) {
             Some(shape) => match cache.front() {
-                Front::Arrays => self.free_array(cache, &lease, shape, here, object),
-                Front::Magazines => self.free_magazine(cache, &lease, shape, here, object),
+                Front::Arrays => self.free_array(cache, &lease, shape, here, object, &mut leaving),
+                Front::Magazines => self.free_magazine(cache, &lease, shape, here, object, &mut leaving),
             },
             None => false,
         };
         if !kept {
             count(&cache.nodes[here.node].counters.direct);
-            self.flush(cache, &[object]);
+            self.bring_home(cache, &[object], Some(&mut leaving));
         }
+        // Last, since a destructor may unwind.
+        leaving.destroy();
     }
 
     /// Where there are several nodes: true if the object's is another one, or it is in this CPU's array now.
@@ -88,20 +92,12 @@ impl Slab {
     }
 
     /// Puts a sheaf's objects back into their slabs, and its block back among the empty ones.
-    pub(crate) fn dissolve(&self, cache: &RawCache, sheaf: Sheaf) {
-        let mut leaving = Leaving::new(self, cache);
-        self.bring_home(cache, sheaf.objects(), Some(&mut leaving));
-        self.put_back_empty(sheaf);
-        leaving.destroy();
-    }
-
-    /// The same, but no slab is given back, and so no destructor runs: for who holds the drain lock, or has more in hand.
-    pub(crate) fn unload(&self, cache: &RawCache, sheaf: Sheaf) {
-        self.bring_home(cache, sheaf.objects(), None);
+    pub(crate) fn dissolve(&self, cache: &RawCache, sheaf: Sheaf, leaving: Option<&mut Leaving<'_>>) {
+        self.bring_home(cache, sheaf.objects(), leaving);
         self.put_back_empty(sheaf);
     }
 
-    fn put_back_empty(&self, mut sheaf: Sheaf) {
+    pub(crate) fn put_back_empty(&self, mut sheaf: Sheaf) {
         sheaf.clear();
         self.blocks.put(&self.percpu, sheaf);
     }
@@ -115,7 +111,8 @@ impl Slab {
         leaving.destroy();
     }
 
-    /// The same. Slabs that are too many go to `leaving`, if there is such.
+    /// The same. Slabs that are too many go to `leaving`; without that they stay, and so no destructor runs: for who holds the drain lock,
+    /// or more than it could lose if one unwound.
     pub(crate) fn bring_home(&self, cache: &RawCache, objects: &[*mut u8], mut leaving: Option<&mut Leaving<'_>>) {
         let mut rest = objects;
         while let Some(&first) = rest.first() {
@@ -141,18 +138,34 @@ impl Slab {
     #[doc(alias = "kmem_cache_free_bulk")]
     #[track_caller]
     pub unsafe fn free_bulk(&self, cache: &RawCache, objects: &[*mut u8]) {
-        let mut rest = Rest { slab: self, cache, objects };
+        let mut rest = Rest { slab: self, cache, objects, user: Location::caller() };
         while let [object, others @ ..] = rest.objects {
             let one_by_one = cache.is_checked() || self.is_numa() || rest.objects.len() < self.limit(cache);
             if !one_by_one && !self.percpu.push(cache.slot(), *object) {
+                self.must_live(cache, object.addr());
                 // More than an array: what it would displace would go to the slabs, so these do.
-                return self.must_live(cache, object.addr());
+                return self.flush(cache, core::mem::take(&mut rest.objects));
             }
             rest.objects = others;
             if one_by_one {
                 // SAFETY: the caller's.
                 unsafe { self.free_object(cache, *object) };
             }
+        }
+    }
+}
+
+impl Slab {
+    /// Puts objects that were in use back into their slabs, where another unwinding is under way: no destructor runs.
+    #[cold]
+    pub(crate) fn take_back(&self, cache: &RawCache, objects: &[*mut u8], user: &'static Location<'static>) {
+        if objects.is_empty() {
+            return;
+        }
+        self.wake(cache);
+        match cache.is_checked() {
+            true => objects.iter().for_each(|object| self.return_checked(cache, *object, user, None)),
+            false => self.bring_home(cache, objects, None),
         }
     }
 }

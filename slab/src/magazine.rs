@@ -4,6 +4,7 @@
 //! least a magazine's worth of operations lies between two visits to the depot.
 
 use crate::cache::RawCache;
+use crate::grow::Leaving;
 use crate::slab::{Here, Slab};
 use crate::stats::count;
 use core::ptr::null_mut;
@@ -21,7 +22,8 @@ impl Slab {
         }
         let Some(mut full) = self.full_magazine(cache, lease, shape, here) else { return null_mut() };
         let object = full.pop().unwrap_or(null_mut());
-        self.load(cache, lease, here, full);
+        // No destructor may unwind, or the object would be lost.
+        self.load(cache, lease, here, full, None);
         object
     }
 
@@ -45,7 +47,7 @@ impl Slab {
     }
 
     /// Makes `magazine` the loaded one, and the one before it the previous.
-    fn load(&self, cache: &RawCache, lease: &Lease, here: Here, magazine: Sheaf) {
+    fn load(&self, cache: &RawCache, lease: &Lease, here: Here, magazine: Sheaf, leaving: Option<&mut Leaving<'_>>) {
         let left = match self.percpu.install(lease, Place::main(cache.slot()), magazine) {
             Ok(None) => return,
             Ok(Some(loaded)) => match self.percpu.install(lease, Place::spare(cache.slot()), loaded) {
@@ -55,7 +57,10 @@ impl Slab {
             Err(magazine) => magazine,
         };
         // Somebody else was here meanwhile, or a drain has begun.
-        let empty = if left.is_full() { self.put_full(cache, lease, here, left) } else { Some(self.emptied(cache, left)) };
+        let empty = match left.is_full() {
+            true => self.put_full(cache, lease, here, left, leaving),
+            false => Some(self.emptied(cache, left, leaving)),
+        };
         if let Some(empty) = empty {
             self.blocks.put(&self.percpu, empty);
         }
@@ -63,23 +68,38 @@ impl Slab {
 
     /// Puts `object` into the previous magazine, if that is not full; else into an empty one, and the previous one goes to the depot. False
     /// if there is none to be had.
-    pub(crate) fn free_magazine(&self, cache: &RawCache, lease: &Lease, shape: Shape, here: Here, object: *mut u8) -> bool {
+    pub(crate) fn free_magazine(
+        &self,
+        cache: &RawCache,
+        lease: &Lease,
+        shape: Shape,
+        here: Here,
+        object: *mut u8,
+        leaving: &mut Leaving<'_>,
+    ) -> bool {
         let previous = self.percpu.peek(Place::spare(cache.slot()));
         if !previous.is_full(shape) && self.percpu.rotate_push(lease, previous, previous.turns(), object) {
             return true;
         }
         let room = match self.percpu.claim(lease, Place::spare(cache.slot())) {
-            Some(full) if full.is_full() => self.put_full(cache, lease, here, full),
+            Some(full) if full.is_full() => self.put_full(cache, lease, here, full, Some(leaving)),
             other => other,
         };
         let Some(mut room) = room.or_else(|| self.empty_sheaf(shape)) else { return false };
         let kept = room.push(object);
-        self.load(cache, lease, here, room);
+        self.load(cache, lease, here, room, Some(leaving));
         kept
     }
 
     /// Puts a full magazine into the depot, or its objects into the slabs. Returns an empty one, if there is one for it.
-    fn put_full(&self, cache: &RawCache, lease: &Lease, here: Here, full: Sheaf) -> Option<Sheaf> {
+    fn put_full(
+        &self,
+        cache: &RawCache,
+        lease: &Lease,
+        here: Here,
+        full: Sheaf,
+        leaving: Option<&mut Leaving<'_>>,
+    ) -> Option<Sheaf> {
         let (depot, counters) = (&cache.depots[here.node], &cache.nodes[here.node].counters);
         let most = cache.tuning().shared_objects() / full.shape().cap.max(1);
         match depot.put_full(&self.percpu, cache.slot(), lease, full, most, &counters.locks) {
@@ -87,13 +107,13 @@ impl Slab {
                 count(&counters.shared_put);
                 empty
             }
-            Err(full) => Some(self.emptied(cache, full)),
+            Err(full) => Some(self.emptied(cache, full, leaving)),
         }
     }
 
     /// The same magazine, and its objects in their slabs.
-    fn emptied(&self, cache: &RawCache, mut magazine: Sheaf) -> Sheaf {
-        self.flush(cache, magazine.objects());
+    fn emptied(&self, cache: &RawCache, mut magazine: Sheaf, leaving: Option<&mut Leaving<'_>>) -> Sheaf {
+        self.bring_home(cache, magazine.objects(), leaving);
         magazine.clear();
         magazine
     }

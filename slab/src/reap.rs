@@ -146,7 +146,7 @@ impl Slab {
                     objects += self.prune(cache, &mut array, limit);
                     // An empty one goes, so that whoever fills another says so on a slow path.
                     if array.is_empty() {
-                        self.unload(cache, array);
+                        self.dissolve(cache, array, None);
                         return None;
                     }
                     Some(array)
@@ -158,7 +158,7 @@ impl Slab {
                     still,
                     |magazine| {
                         objects += magazine.len() as usize;
-                        self.unload(cache, magazine);
+                        self.dissolve(cache, magazine, None);
                     },
                     |_| None,
                 ),
@@ -180,12 +180,17 @@ impl Slab {
 
     fn reap_nodes(&self, cache: &RawCache) -> Reaped {
         let mut reaped = Reaped { objects: self.reap_aliens(cache), ..Reaped::default() };
-        for (at, node) in cache.nodes.iter().enumerate() {
+        for at in 0..cache.nodes.len() {
             reaped.objects += self.reap_shared(cache, at);
             while let Some(magazine) = cache.depots.get(at).and_then(|depot| depot.take_idle(&self.percpu, cache.slot())) {
                 reaped.objects += magazine.len() as usize;
-                self.dissolve(cache, magazine);
+                self.dissolve(cache, magazine, None);
             }
+        }
+        if reaped.objects > 0 {
+            self.release_surplus(cache);
+        }
+        for node in cache.nodes {
             let (touched, limit) = {
                 let mut lists = node.lock();
                 (core::mem::take(&mut lists.free_touched), lists.free_limit)
@@ -227,9 +232,8 @@ impl Slab {
             }
         };
         if let Some(shared) = left {
-            self.unload(cache, shared);
+            self.dissolve(cache, shared, None);
         }
-        self.release_surplus(cache);
         objects
     }
 

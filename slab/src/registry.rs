@@ -350,11 +350,18 @@ impl Slab {
     /// Drains everything that stands before the slabs, and gives it another size, unless the cache is checked: that has no arrays. False if
     /// nothing can be drained.
     pub(crate) fn reshape(&self, cache: &RawCache, tuning: Tuning) -> bool {
+        let done = self.resize(cache, tuning);
+        self.release_surplus(cache);
+        done
+    }
+
+    /// The same, but slabs stay: no destructor runs.
+    fn resize(&self, cache: &RawCache, tuning: Tuning) -> bool {
         let done = self.percpu.drain_and(
             cache.slot(),
             kmem_base::percpu::Idle::Any,
             || self.is_in_place(cache),
-            |sheaf| self.unload(cache, sheaf),
+            |sheaf| self.dissolve(cache, sheaf, None),
             |old| {
                 self.empty_depots(cache, old);
                 // Checks are switched where no drain runs, so that this stays true.
@@ -367,7 +374,6 @@ impl Slab {
         );
         if done {
             self.empty_shared(cache);
-            self.release_surplus(cache);
         }
         done
     }
@@ -389,7 +395,7 @@ impl Slab {
         let off = Tuning { limit: 0, batch: 1, shared: 0 };
         // Without arrays, so that every object in use is known to a slab; nobody may have brought them back.
         let exchanged = loop {
-            if !self.reshape(cache, off) {
+            if !self.resize(cache, off) {
                 return Err(DebugError::Unsupported);
             }
             let exchange = || self.percpu.lease(cache.slot()).shape().is_none().then(|| Self::exchange(cache, geometry));
@@ -402,7 +408,7 @@ impl Slab {
             return Err(DebugError::InUse);
         }
         let after = self.first_tuning(cache);
-        if after == off || self.reshape(cache, after) { Ok(()) } else { Err(DebugError::Unsupported) }
+        if after == off || self.resize(cache, after) { Ok(()) } else { Err(DebugError::Unsupported) }
     }
 
     /// Makes `geometry` the cache's if it has no slabs, nor one on its way out. With every node's lock, since it is read under any.

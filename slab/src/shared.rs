@@ -2,6 +2,7 @@
 
 use crate::cache::RawCache;
 use crate::config::ALIEN_LIMIT;
+use crate::grow::Leaving;
 use crate::slab::Slab;
 use crate::stats::count;
 use kmem_base::percpu::{Shape, Sheaf};
@@ -76,27 +77,33 @@ impl Slab {
         let alien = &node.aliens[home];
         count(&node.counters.alien);
         count(&node.counters.locks);
-        let left = match alien.push(object) {
+        let mut leaving = Leaving::new(self, cache);
+        match alien.push(object) {
             Pushed::Kept => return,
             Pushed::Full(sheaf) => {
-                self.dissolve(cache, sheaf);
-                None
+                self.dissolve(cache, sheaf, Some(&mut leaving));
+                self.bring_home(cache, &[object], Some(&mut leaving));
             }
-            Pushed::NoArray => self.empty_sheaf(SHAPE),
-        };
-        let Some(mut fresh) = left else { return self.flush(cache, &[object]) };
-        let _there_is_room = fresh.push(object);
-        if let Some(fresh) = alien.begin(fresh) {
-            self.dissolve(cache, fresh);
+            Pushed::NoArray => match self.empty_sheaf(SHAPE) {
+                Some(mut fresh) => {
+                    let _there_is_room = fresh.push(object);
+                    if let Some(fresh) = alien.begin(fresh) {
+                        self.dissolve(cache, fresh, Some(&mut leaving));
+                    }
+                }
+                None => self.bring_home(cache, &[object], Some(&mut leaving)),
+            },
         }
+        // Last, since a destructor may unwind.
+        leaving.destroy();
     }
 
-    /// Sends home what one alien array holds. Returns how many objects.
+    /// Sends home what one alien array holds. Returns how many objects. Slabs stay.
     pub(crate) fn drain_alien(&self, cache: &RawCache, here: usize, home: usize) -> usize {
         let Some(alien) = cache.nodes[here].aliens.get(home) else { return 0 };
         let Some(sheaf) = alien.0.lock().take() else { return 0 };
         let objects = sheaf.len() as usize;
-        self.dissolve(cache, sheaf);
+        self.dissolve(cache, sheaf, None);
         objects
     }
 }

@@ -46,7 +46,7 @@ impl Slab {
             cache.slot(),
             Idle::Any,
             || self.is_in_place(cache),
-            |sheaf| self.unload(cache, sheaf),
+            |sheaf| self.dissolve(cache, sheaf, None),
             |shape| {
                 self.empty_depots(cache, shape);
                 None
@@ -59,7 +59,7 @@ impl Slab {
     pub(crate) fn empty_depots(&self, cache: &RawCache, shape: Shape) {
         for depot in cache.depots.iter().filter(|_| shape.cap > 0) {
             while let Some(magazine) = depot.take_any(shape) {
-                self.unload(cache, magazine);
+                self.dissolve(cache, magazine, None);
             }
         }
     }
@@ -69,7 +69,7 @@ impl Slab {
         for (here, node) in cache.nodes.iter().enumerate() {
             let shared = node.lock().shared.take();
             if let Some(shared) = shared {
-                self.unload(cache, shared);
+                self.dissolve(cache, shared, None);
             }
             (0..node.aliens.len()).for_each(|home| {
                 self.drain_alien(cache, here, home);
