@@ -17,6 +17,8 @@ use crate::{Result, cpus, stats};
 
 /// Slabs that are visited.
 const SLABS: usize = 256;
+/// Slabs more than needed, of which some are not whole.
+const SPARE: usize = 16;
 /// Colours of the caches that are tried.
 const COLOURS: [u32; 5] = [2, 4, 8, 16, 32];
 /// Gain that is asked for.
@@ -97,12 +99,12 @@ fn compare(turns: usize, time: impl Fn(usize) -> f64) -> ([f64; 2], f64) {
     ([median(&|pair| pair[0]), median(&|pair| pair[1])], median(&|pair| pair[1] / pair[0]))
 }
 
-/// A cache of which every slab is full.
+/// A cache and its objects.
 struct Field {
     slab: &'static Slab,
     cache: &'static RawCache,
     objects: Vec<*mut u8>,
-    /// The first object of each slab, in the order in which the slabs were made.
+    /// The first object of each slab that is all here, in the order in which the slabs were made.
     firsts: Vec<*mut u8>,
 }
 
@@ -110,22 +112,23 @@ impl Field {
     fn new(slab: &'static Slab, size: usize, slabs: usize) -> Result<Self> {
         let cache = slab.create(&Spec::new("coloured", size, 8))?;
         let geometry = cache.geometry();
-        let mut objects = vec![std::ptr::null_mut(); slabs * geometry.objects as usize];
+        // Some slabs have objects left in this CPU's array.
+        let wanted = (slabs + SPARE) * geometry.objects as usize;
+        let mut objects = vec![std::ptr::null_mut(); wanted];
         let got = slab.alloc_bulk(cache, &mut objects);
         objects.truncate(got);
         let mut field = Self { slab, cache, objects, firsts: Vec::new() };
-        if got < slabs * geometry.objects as usize {
+        if got < wanted {
             return Err("out of memory".into());
         }
-        // By slab: the lowest address, and when the slab was met first.
-        let mut met = BTreeMap::<usize, (usize, *mut u8)>::new();
+        // By slab: when it was met first, and its objects.
+        let mut met = BTreeMap::<usize, (usize, Vec<*mut u8>)>::new();
         for (at, object) in field.objects.iter().enumerate() {
-            let first = met.entry(object.addr() / geometry.bytes()).or_insert((at, *object));
-            first.1 = first.1.min(*object);
+            met.entry(object.addr() / geometry.bytes()).or_insert((at, Vec::new())).1.push(*object);
         }
-        let mut firsts: Vec<_> = met.into_values().collect();
-        firsts.sort_unstable_by_key(|(at, _)| *at);
-        field.firsts = firsts.into_iter().map(|(_, first)| first).collect();
+        let mut whole: Vec<_> = met.into_values().filter(|(_, objects)| objects.len() == geometry.objects as usize).collect();
+        whole.sort_unstable_by_key(|(at, _)| *at);
+        field.firsts = whole.iter().take(slabs).filter_map(|(_, objects)| objects.iter().copied().min()).collect();
         Ok(field)
     }
 

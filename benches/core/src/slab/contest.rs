@@ -30,6 +30,11 @@ impl Times {
         stats::median(&self.turns(row, alloc)?)
     }
 
+    /// Seconds of the fastest turn: what the others take beyond it is the machine's, not the allocator's.
+    pub(super) fn fastest(&self, row: &str, alloc: &str) -> Option<f64> {
+        self.turns(row, alloc)?.into_iter().reduce(f64::min)
+    }
+
     /// Distance between slowest and fastest run, as a share of the median.
     pub(super) fn spread(&self, row: &str, alloc: &str) -> Option<f64> {
         stats::spread(&self.turns(row, alloc)?)
@@ -73,6 +78,7 @@ mod tests {
             Times(vec![turn("r", 1.0, Some(2.0)), turn("r", 10.0, Some(30.0)), turn("r", 5.0, Some(5.0)), turn("s", 9.0, None)]);
         assert_eq!(times.seconds("r", "a"), Some(5.0));
         assert_eq!(times.ratio(("r", "b"), ("r", "a")), Some(2.0));
+        assert_eq!(times.fastest("r", "b"), Some(2.0));
         assert_eq!(times.spread("r", "a"), Some(9.0 / 5.0));
         assert_eq!(times.seconds("s", "b"), None);
         assert_eq!(show(None, 2), "-");

@@ -44,6 +44,7 @@ pub(super) fn pair(run: &Run<'_>) -> Result<String> {
             format!("{row}, {alloc}"),
             show(times.seconds(&row, alloc).map(|seconds| seconds * 1e9 / pairs as f64), 2),
             show(times.spread(&row, alloc).map(|spread| spread * 100.0), 0),
+            show(times.fastest(&row, alloc).map(|seconds| seconds * 1e9 / pairs as f64), 2),
             show(glibc, 3),
             show(slubq, 3),
             if alloc.starts_with(KMEM_SLAB.name) || alloc == KMEM_MAGAZINES.name { verdict(reached) } else { String::new() },
@@ -53,7 +54,12 @@ pub(super) fn pair(run: &Run<'_>) -> Result<String> {
         SIZES.iter().flat_map(|size| ALL.iter().map(move |one| (size, one.name))).map(|(s, a)| line(s, a)).collect();
     let about = "One thread allocates a block, writes a byte and frees it. `x`: median over the turns of its time divided by the other's. \
                  Targets: at most glibc's, at most 1.15 times slubq's (`kmem`).";
-    Ok(section("One pair of alloc and free", about, &["", "ns per pair", "spread %", "x glibc", "x slubq", "target"], &lines))
+    Ok(section(
+        "One pair of alloc and free",
+        about,
+        &["", "ns per pair", "spread %", "fastest", "x glibc", "x slubq", "target"],
+        &lines,
+    ))
 }
 
 /// Two threads against two processes, and threads from 1 to 32.
@@ -67,7 +73,11 @@ pub(super) fn scaling(run: &Run<'_>) -> Result<String> {
     let lines: Vec<_> = ALL.iter().map(|one| shared(&times, one.name)).collect();
     let head = ["", "2 threads, s", "2 processes, s", "spread %", "threads x processes", "target"];
     let first = section("malloc-test", &about, &head, &lines);
-    let curves: Vec<_> = ALL.iter().filter_map(|one| curve(&times, one.name)).collect();
+    let curve = |one: &&Contestant| {
+        let (name, fastest) = (one.name.to_owned(), format!("{}, fastest", one.name));
+        [curve(name, |row| times.seconds(row, one.name)), curve(fastest, |row| times.fastest(row, one.name))]
+    };
+    let curves: Vec<_> = ALL.iter().flat_map(curve).flatten().collect();
     let by_threads: Vec<_> = THREADS.iter().map(|threads| format!("{threads}, s")).collect();
     let head: Vec<_> = ["threads"]
         .into_iter()
@@ -75,7 +85,7 @@ pub(super) fn scaling(run: &Run<'_>) -> Result<String> {
         .chain(["slope, s", "furthest off", "R2", "target"])
         .collect();
     let about = "The line goes through the origin and has the mean slope of the points with as many threads as CPUs or more; with fewer, \
-                 as long as one thread is expected. Targets: 5 %, R2 0.99.";
+                 as long as one thread is expected. Targets: 5 %, R2 0.99. `fastest`: the same with the fastest run of each point.";
     Ok(format!("{first}\n{about}\n\n{}", table(&head, &curves)))
 }
 
@@ -95,14 +105,14 @@ fn shared(times: &Times, alloc: &str) -> Vec<String> {
     ]
 }
 
-fn curve(times: &Times, alloc: &str) -> Option<Vec<String>> {
+fn curve(name: String, seconds: impl Fn(&str) -> Option<f64>) -> Option<Vec<String>> {
     // Below one thread per CPU more threads take as long as one.
-    let at = |threads: usize| Some((threads.max(machine::cpus()) as f64, times.seconds(&count(threads, "thread"), alloc)?));
+    let at = |threads: usize| Some((threads.max(machine::cpus()) as f64, seconds(&count(threads, "thread"))?));
     let points = THREADS.iter().map(|threads| at(*threads)).collect::<Option<Vec<_>>>()?;
     let fit = Fit::of(&points)?;
     let off = points.iter().map(|point| fit.deviation(*point)).max_by(|a, b| a.abs().total_cmp(&b.abs()))?;
     let seconds = points.iter().map(|(_, seconds)| format!("{seconds:.3}"));
     let reached = off.abs() <= OFF_LINE && fit.r2 >= R2;
     let figures = [format!("{:.4}", fit.slope), format!("{:+.1} %", off * 100.0), format!("{:.4}", fit.r2), verdict(reached)];
-    Some([alloc.to_owned()].into_iter().chain(seconds).chain(figures).collect())
+    Some([name].into_iter().chain(seconds).chain(figures).collect())
 }
