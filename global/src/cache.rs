@@ -3,9 +3,8 @@
 use crate::backend::Slubq;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
-use kmem_base::typed::{AllocError, Constructed, Kind, Plain, construct, destructor};
+use kmem_base::typed::{self, AllocError, Constructed, Home, Kind, Plain, construct, destructor};
 use kmem_slubq::{CreateError, Flags, Spec};
 
 /// A cache of `T`s.
@@ -31,9 +30,20 @@ use kmem_slubq::{CreateError, Flags, Spec};
 /// # drop(point);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A cache is one of exactly `T`s: an object that was left as a value of a supertype would be found by somebody who expects a `T`.
+///
+/// ```compile_fail
+/// type Any = for<'a> fn(&'a str);
+/// fn narrowed(cache: &kmem::Cache<Any>) -> &kmem::Cache<fn(&'static str)> {
+///     cache
+/// }
+/// ```
 pub struct Cache<T, K: Kind = Constructed> {
     raw: &'static kmem_slubq::Cache,
-    kind: PhantomData<(fn() -> T, K)>,
+    /// Invariant in `T`: what one user leaves in an object, another finds there.
+    values: PhantomData<fn(T) -> T>,
+    kind: PhantomData<K>,
 }
 
 // SAFETY: objects made by one thread are handed to others, hence `T: Send`; the cache itself is synchronised.
@@ -62,8 +72,9 @@ impl<T: Send + 'static> Cache<T> {
     #[inline]
     #[doc(alias = "kmem_cache_alloc")]
     pub fn alloc(&self) -> Result<Object<'_, T>, AllocError> {
-        let object = Slubq::get().alloc_object(self.raw).cast();
-        Ok(Object { at: NonNull::new(object).ok_or(AllocError)?, cache: self })
+        let at = NonNull::new(Slubq::get().alloc_object(self.raw).cast()).ok_or(AllocError)?;
+        // SAFETY: constructed with its slab, and handed out to us alone.
+        Ok(unsafe { Object::new(at, self) })
     }
 }
 
@@ -91,9 +102,11 @@ impl<T> Cache<T, Plain> {
     #[inline]
     pub fn insert(&self, value: T) -> Result<Object<'_, T, Plain>, AllocError> {
         let at = NonNull::new(Slubq::get().alloc_object(self.raw).cast::<T>()).ok_or(AllocError)?;
-        // SAFETY: memory of the right size and alignment that is ours.
-        unsafe { at.write(value) };
-        Ok(Object { at, cache: self })
+        // SAFETY: memory of the right size and alignment that is ours, initialised here.
+        Ok(unsafe {
+            at.write(value);
+            Object::new(at, self)
+        })
     }
 }
 
@@ -101,7 +114,7 @@ impl<T, K: Kind> Cache<T, K> {
     fn create(spec: &Spec<'_>) -> Result<Self, CreateError> {
         let raw = Slubq::get().create(spec)?;
         crate::fork::watch::<Slubq>();
-        Ok(Self { raw, kind: PhantomData })
+        Ok(Self { raw, values: PhantomData, kind: PhantomData })
     }
 
     /// The untyped cache: its tunables and counters.
@@ -132,48 +145,12 @@ impl<T, K: Kind> fmt::Debug for Cache<T, K> {
 }
 
 /// An object of a [`Cache`], which it goes back to when dropped.
-pub struct Object<'a, T, K: Kind = Constructed> {
-    at: NonNull<T>,
-    cache: &'a Cache<T, K>,
-}
+pub type Object<'a, T, K = Constructed> = typed::Object<'a, T, Cache<T, K>, K>;
 
-// SAFETY: owns its `T`; freeing from another thread is what queues are for.
-unsafe impl<T: Send, K: Kind> Send for Object<'_, T, K> {}
-// SAFETY: gives out `&T` alone.
-unsafe impl<T: Sync, K: Kind> Sync for Object<'_, T, K> {}
-
-impl<T, K: Kind> Deref for Object<'_, T, K> {
-    type Target = T;
+impl<T, K: Kind> Home for Cache<T, K> {
     #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: an initialised object that is ours until dropped.
-        unsafe { self.at.as_ref() }
-    }
-}
-
-impl<T, K: Kind> DerefMut for Object<'_, T, K> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and borrowed mutably.
-        unsafe { self.at.as_mut() }
-    }
-}
-
-impl<T, K: Kind> Drop for Object<'_, T, K> {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one is dropped here.
-        unsafe {
-            if K::DROPS {
-                self.at.drop_in_place();
-            }
-            Slubq::get().free_object(self.cache.raw, self.at.as_ptr().cast());
-        }
-    }
-}
-
-impl<T: fmt::Debug, K: Kind> fmt::Debug for Object<'_, T, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        T::fmt(self, f)
+    unsafe fn take_back(&self, object: NonNull<u8>) {
+        // SAFETY: the caller's.
+        unsafe { Slubq::get().free_object(self.raw, object.as_ptr()) };
     }
 }

@@ -223,3 +223,18 @@ fn a_forgotten_object_keeps_its_cache_alive() {
     // SAFETY: a forgotten object is never freed.
     assert_eq!(unsafe { at.read() }, 5);
 }
+
+#[test]
+fn a_value_whose_drop_unwinds_gives_its_memory_back() {
+    struct Bomb(#[allow(dead_code)] u64);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("bomb"));
+        }
+    }
+    let cache = Cache::alone("test bomb", Flags::NONE).unwrap();
+    let object = cache.insert(Bomb(1)).unwrap();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(object))).unwrap_err();
+    cache.shrink();
+    assert_eq!(Slubq::get().live_objects(cache.raw()), 0);
+}

@@ -7,9 +7,8 @@ use crate::system::system;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
-use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
-use kmem_base::typed::{AllocError, Constructed, Kind, Plain, construct, destructor};
+use kmem_base::typed::{self, AllocError, Constructed, Home, Kind, Plain, construct, destructor};
 
 /// A cache of `T`s that are constructed once and used many times: whoever returns one leaves it as the next user wants to find it. That is
 /// Bonwick's point; locks, buffers and tables inside an object are set up once per slab instead of once per use.
@@ -134,8 +133,9 @@ impl<T: Send + 'static> Cache<T> {
     #[track_caller]
     #[doc(alias = "kmem_cache_alloc")]
     pub fn alloc(&self) -> Result<Object<'_, T>, AllocError> {
-        let object = self.slab.alloc_object(self.raw).cast();
-        Ok(Object { at: NonNull::new(object).ok_or(AllocError)?, cache: self })
+        let at = NonNull::new(self.slab.alloc_object(self.raw).cast()).ok_or(AllocError)?;
+        // SAFETY: constructed with its slab, and handed out to us alone.
+        Ok(unsafe { Object::new(at, self) })
     }
 }
 
@@ -148,9 +148,11 @@ impl<T> Cache<T, Plain> {
     #[track_caller]
     pub fn insert(&self, value: T) -> Result<Object<'_, T, Plain>, AllocError> {
         let at = NonNull::new(self.slab.alloc_object(self.raw).cast::<T>()).ok_or(AllocError)?;
-        // SAFETY: memory of the right size and alignment that is ours.
-        unsafe { at.write(value) };
-        Ok(Object { at, cache: self })
+        // SAFETY: memory of the right size and alignment that is ours, initialised here.
+        Ok(unsafe {
+            at.write(value);
+            Object::new(at, self)
+        })
     }
 }
 
@@ -210,61 +212,12 @@ impl<T, K: Kind> fmt::Debug for Cache<T, K> {
 }
 
 /// An object of a [`Cache`], which it goes back to when dropped.
-pub struct Object<'a, T, K: Kind = Constructed> {
-    at: NonNull<T>,
-    cache: &'a Cache<T, K>,
-}
+pub type Object<'a, T, K = Constructed> = typed::Object<'a, T, Cache<T, K>, K>;
 
-// SAFETY: owns its `T`; freeing from another thread is what arrays are for.
-unsafe impl<T: Send, K: Kind> Send for Object<'_, T, K> {}
-// SAFETY: gives out `&T` alone.
-unsafe impl<T: Sync, K: Kind> Sync for Object<'_, T, K> {}
-
-impl<T, K: Kind> Deref for Object<'_, T, K> {
-    type Target = T;
+impl<T, K: Kind> Home for Cache<T, K> {
     #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: an initialised object that is ours until dropped.
-        unsafe { self.at.as_ref() }
-    }
-}
-
-impl<T, K: Kind> DerefMut for Object<'_, T, K> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and borrowed mutably.
-        unsafe { self.at.as_mut() }
-    }
-}
-
-impl<T, K: Kind> Drop for Object<'_, T, K> {
-    #[inline]
-    fn drop(&mut self) {
-        let _memory = Memory { at: self.at.cast(), slab: self.cache.slab, raw: self.cache.raw };
-        if K::DROPS {
-            // SAFETY: nobody uses the value again.
-            unsafe { self.at.drop_in_place() };
-        }
-    }
-}
-
-/// An object's memory, which goes back also if dropping the value unwinds.
-struct Memory {
-    at: NonNull<u8>,
-    slab: &'static Slab,
-    raw: &'static RawCache,
-}
-
-impl Drop for Memory {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: nobody uses the object again; a constructed one stays initialised, a plain one has been dropped.
-        unsafe { self.slab.free_object(self.raw, self.at.as_ptr()) };
-    }
-}
-
-impl<T: fmt::Debug, K: Kind> fmt::Debug for Object<'_, T, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        T::fmt(self, f)
+    unsafe fn take_back(&self, object: NonNull<u8>) {
+        // SAFETY: the caller's.
+        unsafe { self.slab.free_object(self.raw, object.as_ptr()) };
     }
 }
