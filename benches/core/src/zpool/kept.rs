@@ -2,6 +2,7 @@
 //! contestant. What counts is by how much the process grows.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
@@ -76,17 +77,16 @@ impl Bench for Kept {
     }
 
     fn rows(&self, _: &ArgMatches, scale: Scale) -> Result<Vec<Row>> {
-        let path = std::env::temp_dir().join(format!("kmem-bench-kept-{}", std::process::id()));
-        let (mut packed, mut rng) = (Packed::default(), Rng::new(1));
-        (0..scale.pick(500, 5_000, 50_000)).for_each(|_| packed.push(&vec![1; rng.between(100, 4096)]));
-        packed.save(&path)?;
-        Ok(["spool", "boxes"].map(|keeper| row(keeper, &path.to_string_lossy(), packed.len(), scale)).into())
+        Ok(["spool", "boxes"].map(|keeper| row(keeper, MADE_UP, scale.pick(500, 5_000, 50_000), scale)).into())
     }
 
     fn run(&self, params: &Params) -> Result<Outcome> {
         let objects = params.get("objects")?;
         let settle = Duration::from_millis(params.get("settle_ms")?);
-        let mut stream = Stream::open(&params.get::<String>("file")?)?;
+        let mut stream = match params.get::<String>("file")?.as_str() {
+            MADE_UP => made_up(objects)?,
+            file => Stream::open(file)?,
+        };
         let keeper: &mut dyn Keeper = match params.get::<String>("keeper")?.as_str() {
             "boxes" => &mut Boxes((0..objects).map(|_| Box::default()).collect()),
             "spool" => &mut Spool { pool: Zspool::new(), handles: vec![None; objects] },
@@ -112,6 +112,22 @@ impl Bench for Kept {
         let after = settled_rss(settle, || keeper.settle());
         Ok(Outcome { time, settled: Some(Settled { rss: after.saturating_sub(before), live: Some(full.saturating_sub(before)) }) })
     }
+}
+
+/// Stands for a file with objects of random sizes.
+const MADE_UP: &str = "made-up";
+
+/// That file, which has no name any more.
+fn made_up(objects: usize) -> Result<Stream> {
+    static FILES: AtomicU32 = AtomicU32::new(0);
+    let name = format!("kmem-bench-kept-{}-{}", std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(name);
+    let (mut packed, mut rng) = (Packed::default(), Rng::new(1));
+    (0..objects).for_each(|_| packed.push(&vec![1; rng.between(100, 4096)]));
+    packed.save(&path)?;
+    let stream = Stream::open(&path.to_string_lossy());
+    std::fs::remove_file(&path)?;
+    stream
 }
 
 /// A row for the objects in `file`.
