@@ -6,6 +6,7 @@ use data::{Rng, mixed, noise, text};
 use kmem_zalloc::codec::{AnyCodec, Codec, Lz4};
 use kmem_zalloc::pool::{CreateError, Handle, Incompressible, LONGEST, LoadError, Pool, Recompress, Settings, Shape, StoreError};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn pages() -> Pool {
     Pool::new(Settings::pages()).unwrap()
@@ -179,6 +180,99 @@ fn any_number_is_a_handle_or_is_none() {
     for (handle, data) in held {
         assert_eq!(load(&pool, handle), data);
     }
+    pool.check().unwrap();
+}
+
+#[test]
+fn any_number_can_be_removed_or_compressed_again() {
+    const CODECS: &[&dyn AnyCodec] = &[&Lz4, &Lz4];
+    for shape in [Shape::Buffers(20_000), Shape::Pages(4096)] {
+        let pool = Pool::new(Settings { shape, codecs: CODECS, ..Settings::pages() }).unwrap();
+        let mut rng = Rng::new(6);
+        for round in 0..2000 {
+            let len = if shape == Shape::Pages(4096) { 4096 } else { rng.below(20_000) };
+            let real = pool.store(&mixed(&mut rng, len)).unwrap().to_bits();
+            let bits = match round % 3 {
+                0 => u128::from(rng.next()) << 64 | u128::from(rng.next()),
+                // Other lengths.
+                1 => real ^ u128::from(rng.next() & ((1 << 48) - 1)) << 64,
+                _ => real ^ 1 << (64 + rng.below(56)),
+            };
+            if let Some(handle) = Handle::from_bits(bits) {
+                pool.recompress([&mut { handle }], Recompress::up_to(1));
+                let _ = pool.remove(handle);
+            }
+            pool.spool().check().unwrap();
+            let _ = pool.remove(Handle::from_bits(real).unwrap());
+        }
+    }
+}
+
+#[test]
+fn only_the_areas_that_are_used_take_memory() {
+    let pool = Pool::new(Settings { workers: 64, ..Settings::buffers(LONGEST) }).unwrap();
+    let begun = pool.stats().work_bytes;
+    assert!(begun < 64 << 10, "{begun}");
+    let data = text(&mut Rng::new(1), 10_000);
+    let handle = pool.store(&data).unwrap();
+    assert_eq!(load(&pool, handle), data);
+    let used = pool.stats().work_bytes;
+    assert!(used > begun && used < 128 << 10, "{used}");
+    pool.store(&noise(&mut Rng::new(1), LONGEST)).unwrap();
+    assert!(pool.stats().work_bytes > LONGEST);
+}
+
+/// Stores as it is, and has working memory for one thread only.
+#[derive(Debug)]
+struct Scarce;
+
+impl Codec for Scarce {
+    type Work = ();
+
+    fn name(&self) -> &'static str {
+        "scarce"
+    }
+
+    fn bound(&self, len: usize) -> usize {
+        len
+    }
+
+    fn work(&self, _longest: usize) -> Option<()> {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        (MADE.fetch_add(1, Ordering::Relaxed) == 0).then_some(())
+    }
+
+    fn compress(&self, _work: &mut (), from: &[u8], to: &mut [u8]) -> Option<usize> {
+        to[..from.len() / 2].copy_from_slice(&from[..from.len() / 2]);
+        Some(from.len() / 2)
+    }
+
+    fn decompress(&self, _work: &mut (), from: &[u8], to: &mut [u8]) -> Option<usize> {
+        let (head, tail) = to.split_at_mut(from.len());
+        head.copy_from_slice(from);
+        tail.copy_from_slice(from);
+        Some(2 * from.len())
+    }
+}
+
+#[test]
+fn where_other_areas_cannot_begin_threads_share_the_first() {
+    const CODECS: &[&dyn AnyCodec] = &[&Scarce];
+    let pool = Pool::new(Settings { codecs: CODECS, workers: 8, ..Settings::pages() }).unwrap();
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let pool = &pool;
+            scope.spawn(move || {
+                let half = noise(&mut Rng::new(seed), 2048);
+                let page = [&half[..], &half[..]].concat();
+                for _ in 0..100 {
+                    let handle = pool.store(&page).unwrap();
+                    assert!(handle.stored_len() == 2048 && load(pool, handle) == page);
+                }
+            });
+        }
+    });
+    assert!(Pool::new(Settings { codecs: CODECS, ..Settings::pages() }).is_err(), "not even one");
     pool.check().unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! Working memory: one area for each thread that may compress at the same time, mapped when the pool is created (theory 4.5).
+//! Working memory: one area for each thread that may compress at the same time. They are mapped when the pool is created, and begin when
+//! they are first claimed, so that those that no thread ever needs take no memory (theory 4.5).
 
 use super::settings::MOST_CODECS;
 use crate::codec::Level;
@@ -7,12 +8,21 @@ use core::array::from_fn;
 use core::ptr::NonNull;
 use core::slice;
 use kmem_base::source::{PageSource, os_page};
-use kmem_base::sync::{AtomicU32, MODEL, Ordering, me, relax};
+use kmem_base::sync::{AtomicU32, AtomicUsize, MODEL, Ordering, me, relax};
 
 /// Most areas.
 const MOST: usize = if MODEL { 2 } else { 64 };
 /// In front of the packed bytes: what a record of the backing file has there.
 pub(crate) const HEADROOM: usize = 128;
+
+/// States of an area. Its codecs have not begun:
+const NEW: u32 = 0;
+/// They have, and nobody uses it.
+const IDLE: u32 = 1;
+/// Somebody's.
+const CLAIMED: u32 = 2;
+/// They could not begin. Not used again.
+const BARREN: u32 = 3;
 
 /// Where what lies in an area.
 #[derive(Debug)]
@@ -31,7 +41,27 @@ struct Plan {
 /// On a line of its own.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Busy(AtomicU32);
+struct Desk {
+    state: AtomicU32,
+    /// The longest data that was worked on here.
+    longest: AtomicUsize,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { state: AtomicU32::new(NEW), longest: AtomicUsize::new(0) }
+    }
+
+    fn become_claimed(&self, from: u32) -> bool {
+        // Acquire pairs with the Release of the last user.
+        self.state.compare_exchange(from, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn leave(&self, state: u32) {
+        // Release pairs with the Acquire of the next user.
+        self.state.store(state, Ordering::Release);
+    }
+}
 
 /// All areas of a pool.
 #[derive(Debug)]
@@ -39,12 +69,12 @@ pub(crate) struct Areas {
     plan: Plan,
     at: NonNull<u8>,
     count: usize,
-    busy: [Busy; MOST],
+    desks: [Desk; MOST],
 }
 
 // SAFETY: an area is used by the thread that has claimed it, and codecs' working memory is `Send`.
 unsafe impl Send for Areas {}
-// SAFETY: as above; `busy` lets one thread claim an area at a time.
+// SAFETY: as above; `desks` let one thread claim an area at a time.
 unsafe impl Sync for Areas {}
 
 /// One area, the caller's until dropped. A thread claims one at a time, so that threads never wait for each other in a circle.
@@ -88,11 +118,18 @@ impl Plan {
         Some(Self { codecs, works, packed_at, packed, plain_at, plain: longest, stride })
     }
 
+    /// Bytes of an area that have been touched, at most, if the longest data worked on there had so many.
+    fn touched(&self, longest: usize) -> usize {
+        let bound = self.codecs.iter().map(|codec| codec.bound(longest)).max().unwrap_or(0).max(longest);
+        let paged = |bytes: usize| bytes.next_multiple_of(os_page());
+        (paged(self.packed_at) + paged(bound + HEADROOM) + paged(longest)).min(self.stride)
+    }
+
     /// # Safety
-    /// `area` is an area of this plan, of which no codec has begun; or all have, if `begun`.
+    /// `area` is an area of this plan, the caller's, of which no codec has begun.
     unsafe fn begin(&self, area: NonNull<u8>) -> bool {
         for (number, codec) in self.codecs.iter().enumerate() {
-            // SAFETY: inside the area, as the plan has it; nobody else knows of it yet.
+            // SAFETY: inside the area, as the plan has it; nobody else uses it.
             if !unsafe { codec.begin(area.add(self.works[number]), self.plain) } {
                 // SAFETY: those before it have begun.
                 unsafe { self.end(area, number) };
@@ -123,20 +160,33 @@ impl Areas {
         let plan = Plan::new(codecs, longest)?;
         let count = count.clamp(1, MOST);
         let at = source.map(plan.stride.checked_mul(count)?, os_page())?;
-        for index in 0..count {
-            // SAFETY: inside the mapping.
-            let area = unsafe { at.add(index * plan.stride) };
-            // SAFETY: fresh.
-            if !unsafe { plan.begin(area) } {
-                // SAFETY: the areas before it have begun; the mapping is whole, and ours.
-                unsafe {
-                    (0..index).for_each(|index| plan.end(at.add(index * plan.stride), codecs.len()));
-                    source.unmap(at, plan.stride * count);
-                }
-                return None;
-            }
+        let areas = Self { plan, at, count, desks: from_fn(|_| Desk::new()) };
+        // One at least can always be claimed.
+        if !areas.begin(0) {
+            // SAFETY: whole, and ours.
+            unsafe { source.unmap(at, areas.mapped()) };
+            return None;
         }
-        Some(Self { plan, at, count, busy: from_fn(|_| Busy(AtomicU32::new(0))) })
+        Some(areas)
+    }
+
+    /// Claims a new area, lets its codecs begin, and leaves it.
+    fn begin(&self, index: usize) -> bool {
+        let desk = &self.desks[index];
+        // Relaxed: looked at first, since it is mostly somebody's who should not be disturbed.
+        if desk.state.load(Ordering::Relaxed) != NEW || !desk.become_claimed(NEW) {
+            return false;
+        }
+        // SAFETY: claimed, and new.
+        let has_begun = unsafe { self.plan.begin(self.area(index)) };
+        desk.leave(if has_begun { IDLE } else { BARREN });
+        has_begun
+    }
+
+    fn area(&self, index: usize) -> NonNull<u8> {
+        debug_assert!(index < self.count);
+        // SAFETY: inside the mapping.
+        unsafe { self.at.add(index * self.plan.stride) }
     }
 
     /// Ends the codecs and gives the memory back.
@@ -145,28 +195,43 @@ impl Areas {
     /// Once, with the source of [`Self::new`], and nothing of this is used afterwards.
     pub(crate) unsafe fn end<S: PageSource>(&mut self, source: &S) {
         for index in 0..self.count {
-            // SAFETY: begun in `new`; no area is claimed, for `self` is the caller's alone.
-            unsafe { self.plan.end(self.at.add(index * self.plan.stride), self.plan.codecs.len()) };
+            // Relaxed: the caller's alone.
+            if self.desks[index].state.load(Ordering::Relaxed) == IDLE {
+                // SAFETY: all its codecs have begun, and nobody uses it.
+                unsafe { self.plan.end(self.area(index), self.plan.codecs.len()) };
+            }
         }
         // SAFETY: whole, and dead.
-        unsafe { source.unmap(self.at, self.bytes()) };
+        unsafe { source.unmap(self.at, self.mapped()) };
     }
 
     /// Bytes mapped.
-    pub(crate) fn bytes(&self) -> usize {
+    fn mapped(&self) -> usize {
         self.plan.stride * self.count
     }
 
-    /// An area, waiting for one if need be. The thread begins where it found one the last time: with its own, mostly.
-    pub(crate) fn claim(&self) -> Area<'_> {
+    /// Bytes of memory, at most: what has been touched.
+    pub(crate) fn bytes(&self) -> usize {
+        // Relaxed: a figure to be looked at.
+        let begun = self.desks.iter().filter(|desk| !matches!(desk.state.load(Ordering::Relaxed), NEW | BARREN));
+        begun.map(|desk| self.plan.touched(desk.longest.load(Ordering::Relaxed))).sum()
+    }
+
+    /// An area to work on `len` bytes in, waiting for one if need be. The thread begins where it found one the last time: with its own,
+    /// mostly.
+    pub(crate) fn claim(&self, len: usize) -> Area<'_> {
         let thread = me() >> 12;
         let first = thread ^ thread >> 9;
         let mut round = 0;
         loop {
             for offset in 0..self.count {
                 let index = (first + offset) % self.count;
-                // Acquire pairs with the Release of the last user.
-                if self.busy[index].0.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                let desk = &self.desks[index];
+                if desk.become_claimed(IDLE) || (self.begin(index) && desk.become_claimed(IDLE)) {
+                    // Relaxed: written by whoever has claimed it.
+                    if desk.longest.load(Ordering::Relaxed) < len {
+                        desk.longest.store(len, Ordering::Relaxed);
+                    }
                     return Area { areas: self, index };
                 }
             }
@@ -177,8 +242,7 @@ impl Areas {
 
 impl Drop for Area<'_> {
     fn drop(&mut self) {
-        // Release pairs with the Acquire of the next user.
-        self.areas.busy[self.index].0.store(0, Ordering::Release);
+        self.areas.desks[self.index].leave(IDLE);
     }
 }
 
@@ -189,7 +253,7 @@ impl Area<'_> {
         // SAFETY: inside the mapping, which is initialised (zeroed by the source); the three parts do not overlap; claimed by this
         // thread, and borrowed mutably.
         unsafe {
-            let at = self.areas.at.add(self.index * plan.stride);
+            let at = self.areas.area(self.index);
             Parts {
                 packed: slice::from_raw_parts_mut(at.add(plan.packed_at).as_ptr(), plan.packed),
                 plain: slice::from_raw_parts_mut(at.add(plan.plain_at).as_ptr(), plan.plain),
@@ -209,7 +273,7 @@ impl Codecs<'_> {
     /// Compresses with codec `level`.
     pub(crate) fn compress(&mut self, level: usize, from: &[u8], to: &mut [u8]) -> Option<usize> {
         let (codec, work) = self.level(level)?;
-        // SAFETY: begun in `Areas::new`; the area is this thread's.
+        // SAFETY: begun before it was claimed; the area is this thread's.
         unsafe { codec.compress(work, from, to) }
     }
 

@@ -100,6 +100,6 @@ pub struct PoolStats {
     pub refused_mean: usize,
     /// Bytes that recompressing has gained.
     pub recompressed_bytes: usize,
-    /// Working memory of the codecs.
+    /// Working memory of the codecs: what threads have used of it, at most.
     pub work_bytes: usize,
 }

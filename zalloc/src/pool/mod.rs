@@ -107,7 +107,7 @@ impl<S: PageSource> Pool<S> {
             return Ok(handle);
         }
         self.admit()?;
-        let mut area = self.areas.claim();
+        let mut area = self.areas.claim(data.len());
         let packed = self.pack(&mut area, data)?;
         self.place(&packed).inspect_err(|_| self.counters.add(Count::Full, 1))
     }
@@ -132,9 +132,9 @@ impl<S: PageSource> Pool<S> {
         Err(StoreError::Limit)
     }
 
-    /// An area to work in.
-    pub(crate) fn claim(&self) -> Area<'_> {
-        self.areas.claim()
+    /// An area to work on `len` bytes in.
+    pub(crate) fn claim(&self, len: usize) -> Area<'_> {
+        self.areas.claim(len)
     }
 
     /// Compresses `data`, or decides that it is stored as it is, or not at all.
@@ -214,7 +214,7 @@ impl<S: PageSource> Pool<S> {
             Form::Filled => filled::fill(to, handle.word()),
             Form::Raw => chain::read(&self.spool, handle.word(), to)?,
             Form::Packed => {
-                let mut area = self.areas.claim();
+                let mut area = self.areas.claim(meta.len());
                 let Parts { packed, mut codecs, .. } = area.parts();
                 // An object of its own is read where it lies.
                 let unpacked = if chain::is_single(meta.stored()) {
@@ -265,11 +265,14 @@ impl<S: PageSource> Pool<S> {
         Ok(to.len())
     }
 
-    /// Removes what was stored.
+    /// Removes what was stored. (What a handle says of lengths is counted: made up, it can make the statistics wrong.)
     ///
     /// # Errors
     /// [`LoadError::Stale`].
     pub fn remove(&self, handle: Handle) -> Result<(), LoadError> {
+        if !self.settings.shape.takes(handle.len()) {
+            return Err(LoadError::Stale);
+        }
         if handle.meta().form() != Form::Filled {
             chain::free(&self.spool, handle.word(), handle.meta().stored())?;
         }

@@ -71,10 +71,10 @@ impl<S: PageSource> Pool<S> {
         if meta.form() == Form::Filled || meta.stored() <= wish.above || meta.tried() >= last {
             return Ok(None);
         }
-        let mut area = self.claim();
+        let mut area = self.claim(meta.len());
         let Parts { packed, plain, mut codecs } = area.parts();
         let stored = self.read_stored(handle, packed).map_err(|_| Failed::Load)?;
-        let plain = &mut plain[..meta.len()];
+        let plain = self.target(meta, plain)?;
         match meta.form() {
             Form::Raw => plain.copy_from_slice(&packed[..stored]),
             _ => whole(codecs.decompress(meta.level(), &packed[..stored], plain), meta.len()).map_err(|_| Failed::Load)?,

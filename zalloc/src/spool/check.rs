@@ -1,4 +1,4 @@
-//! A full walk: handle, slot, reverse index, span, list, count (theory 3.9).
+//! A full walk: handle, slot, reverse index, span, list, count (theory 3.4).
 
 use super::classes::{CLASSES, Class};
 use super::config::PAGE_SLOTS;
@@ -153,5 +153,66 @@ impl Inner {
         let vacant = self.slots.count_vacant(&region).ok_or(Broken { what: "vacant slots are vacant", at: NIL })?;
         let all = self.slots.heads() + objects + vacant + self.slots.retired;
         hold(all == self.slots.begun, "slots are in use, vacant or retired", all)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::super::config::MAX_SIZE;
+    use super::super::word::{Generation, Slot, Word};
+    use super::*;
+    use std::vec::Vec;
+
+    /// A pool with a bit of everything, damaged by `damage` in the shard, at the place and the slot of one of its objects.
+    fn broken(damage: impl FnOnce(&mut Inner, Location, u32)) -> &'static str {
+        let pool = Zspool::builder().shards(1).build();
+        let handles: Vec<_> = (1..MAX_SIZE).step_by(50).flat_map(|size| [size; 9]).map(|size| pool.alloc(size).unwrap()).collect();
+        handles.iter().step_by(3).for_each(|handle| pool.free(*handle).unwrap());
+        pool.check().unwrap();
+        let victim = handles[301];
+        let shard = pool.shards().iter().next().unwrap();
+        let at = shard.slot(victim.slot()).unwrap().load().location();
+        damage(&mut shard.lock(), at, victim.slot());
+        pool.check().unwrap_err().what
+    }
+
+    fn rewrite(inner: &Inner, slot: u32, change: impl Fn(Word) -> Word) {
+        let own: &Slot = inner.slot(slot);
+        own.store(change(own.load()));
+    }
+
+    #[test]
+    fn each_kind_of_damage_is_found() {
+        let elsewhere = |word: Word| Word::live(word.generation(), word.size(), Location::new(word.location().place(), 0));
+        let larger = |word: Word| Word::live(word.generation(), MAX_SIZE, word.location());
+        assert_eq!(broken(|inner, _, slot| rewrite(inner, slot, elsewhere)), "its slot leads back to it");
+        assert_eq!(broken(|inner, _, slot| rewrite(inner, slot, larger)), "its size is of its class");
+        assert_eq!(broken(|inner, _, slot| rewrite(inner, slot, |_| Word::vacant(Generation::FIRST, 0))), "its slot is in use");
+        assert_eq!(
+            broken(|inner, _, slot| rewrite(inner, slot, |word| word.start_move().unwrap())),
+            "nothing moves while the lock is held"
+        );
+        assert_eq!(broken(|inner, at, _| inner.put_of(at)), "a span is on the list of its fullness");
+        assert_eq!(broken(|inner, at, _| inner.span(at.place()).resident = 0), "objects have memory");
+        assert_eq!(broken(|inner, at, _| inner.span(at.place()).used += 1), "objects in use are those counted");
+        assert_eq!(broken(|inner, at, _| inner.unlist(at.place())), "a span is on the list of its fullness");
+        assert_eq!(broken(|inner, _, _| inner.requested += 1), "bytes are those asked for");
+        assert_eq!(broken(|inner, _, _| inner.slots.retired += 1), "slots are in use, vacant or retired");
+        assert_eq!(broken(|inner, _, _| inner.supply.spare_pages += 1), "pages of free places are those counted");
+        assert_eq!(
+            broken(|inner, at, _| {
+                let class = inner.span(at.place()).class;
+                inner.spans(class).used += 1;
+            }),
+            "a class counts its spans, objects and pages"
+        );
+        assert_eq!(
+            broken(|inner, at, _| {
+                let class = inner.span(at.place()).class;
+                inner.spans(class).resident += 1;
+            }),
+            "a class counts its spans, objects and pages"
+        );
     }
 }

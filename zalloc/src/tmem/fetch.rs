@@ -123,7 +123,7 @@ impl<S: PageSource> Tmem<S> {
         let file = self.file.as_ref()?;
         // No name if the pool was destroyed just now: then the page is gone, too.
         let identity = Identity { uuid: self.pools.uuid(pool), ..identity };
-        let mut area = self.pool.claim();
+        let mut area = self.pool.claim(meta.len());
         let Parts { packed, mut codecs, .. } = area.parts();
         let data = file.read(identity, unit, meta, packed).ok()?;
         self.pool.unpack(meta, data, &mut codecs, to).ok()

@@ -34,7 +34,7 @@ impl<S: PageSource> Tmem<S> {
         }
         loop {
             let refused = {
-                let mut area = self.pool.claim();
+                let mut area = self.pool.claim(data.len());
                 let packed = self.pool.pack(&mut area, data)?;
                 match self.place_evicting(&packed) {
                     Err(refused @ (StoreError::Limit | StoreError::Memory)) => refused,
@@ -125,7 +125,7 @@ impl<S: PageSource> Tmem<S> {
     /// Writes it. False if it could not be written: then it is in memory still.
     fn write(&self, file: &File, job: Job) -> bool {
         let unit = {
-            let mut area = self.pool.claim();
+            let mut area = self.pool.claim(job.handle.len());
             let Parts { packed, .. } = area.parts();
             let stored = self.pool.read_stored(job.handle, &mut packed[HEADROOM..]).ok();
             stored.and_then(|stored| file.write(job.identity, job.handle.meta(), &mut packed[..HEADROOM + stored]))

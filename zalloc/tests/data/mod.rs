@@ -24,7 +24,14 @@ impl Rng {
 
 /// Bytes that no codec makes fewer.
 pub fn noise(rng: &mut Rng, len: usize) -> Vec<u8> {
-    (0..len.div_ceil(8)).flat_map(|_| rng.next().to_le_bytes()).take(len).collect()
+    let mut out = vec![0; len];
+    let (words, rest) = out.as_chunks_mut();
+    words.iter_mut().for_each(|word| *word = rng.next().to_le_bytes());
+    if !rest.is_empty() {
+        let last = rng.next().to_le_bytes();
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+    out
 }
 
 /// Words of a small language.
