@@ -65,7 +65,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Memory for `layout`, or null.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> *mut u8 {
-        match self.place(units(layout.size()), layout.align()) {
+        match self.place(units(layout.size()), layout.align(), usize::MAX) {
             Some(at) => self.address(at),
             None => null_mut(),
         }
@@ -101,8 +101,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if M::CHECKED && !self.vet(block, old, layout.align()) {
             return null_mut();
         }
-        let moved = if new > old { self.widen(at, old, new, layout.align()) } else { self.shrink(at, old, new, layout.align()) };
-        moved.map_or(null_mut(), |at| self.address(at))
+        self.remake(at, old, new, layout.align()).map_or(null_mut(), |at| self.address(at))
     }
 
     /// Bytes that a block of `layout` can be used for.
@@ -126,13 +125,17 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         Page(self.base.wrapping_add(page * PAGE).cast())
     }
 
-    /// Takes `size` units aligned to `align` bytes, from holes or the ground.
-    fn place(&mut self, size: usize, align: usize) -> Option<usize> {
+    /// Takes `size` units aligned to `align` bytes, from holes of less than `limit` or, if there is none, from the ground.
+    fn place(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
         // Twice more: the first time the table may take what was got, or it may not adjoin what was there.
         for attempt in 0..4 {
-            if let Some(at) = self.fit(size, align, usize::MAX) {
+            if let Some(find) = self.find(size, align).filter(|find| find.hole.size < limit) {
                 self.used += size;
-                return Some(at);
+                self.take(find.hole, find.at, size, find.others);
+                return Some(find.at);
+            }
+            if limit < usize::MAX {
+                break;
             }
             let tail = if attempt < 2 { self.back(self.end) } else { 0 };
             if !self.extend((size + align / UNIT).saturating_sub(tail)) {
@@ -142,23 +145,27 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         None
     }
 
-    /// Takes `size` units out of a hole of less than `limit`, a tight one first.
-    fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
-        let find = self.find(size, align).filter(|find| find.hole.size < limit)?;
-        self.take(find.hole, find.at, size, find.others);
-        Some(find.at)
-    }
-
     /// A hole for `size` units aligned to `align` bytes: of the classes from theirs on, the first sixteen pages that have one (theory 6.1).
     fn find(&self, size: usize, align: usize) -> Option<Find> {
-        let own = 1_u64 << class(size).max(1);
+        let own = 1_u64 << class(size);
         let mut classes = self.table.classes() & own.wrapping_neg();
-        let mut probes = PROBES;
-        while classes != 0 {
-            let lowest = classes & classes.wrapping_neg();
-            let find = self.look_at(self.table.group(lowest), lowest, size, align, &mut probes);
-            if find.is_some() {
-                return find;
+        let (mut probes, mut from) = (PROBES, 0);
+        while probes >= GROUP {
+            // No larger hole: one that is just as large may be further on.
+            let lowest = if classes == 0 { own } else { classes & classes.wrapping_neg() };
+            let group = self.table.next(from, lowest)?;
+            for page in group..group + GROUP {
+                let word = self.table.word(page);
+                if word.bit() == lowest && (word.ends_free() || word.largest() >= size) {
+                    probes -= 1;
+                    let find = self.look(page, size, align);
+                    if find.is_some() {
+                        return find;
+                    }
+                }
+            }
+            if classes == 0 {
+                from = group + GROUP;
             }
             classes &= !lowest;
             if probes < PROBES / 2 {
@@ -166,29 +173,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
                 classes &= !0 << (class(size + align / UNIT) + 1).min(CLASSES - 1);
             }
         }
-        // No larger hole: one that is just as large may be further on.
-        let mut group = 0;
-        while probes > 0 {
-            group = self.table.group_from(group, own)?;
-            let find = self.look_at(group, own, size, align, &mut probes);
-            if find.is_some() {
-                return find;
-            }
-            group += GROUP;
-        }
         None
-    }
-
-    /// Looks for a hole in those of sixteen pages that are in `class`.
-    fn look_at(&self, group: usize, class: u64, size: usize, align: usize, probes: &mut usize) -> Option<Find> {
-        (group..group + GROUP).find_map(|page| {
-            let word = self.table.word(page);
-            if word.bit() != class || !word.ends_free() && word.largest() < size || *probes == 0 {
-                return None;
-            }
-            *probes -= 1;
-            self.look(page, size, align)
-        })
     }
 
     /// The tightest hole of `page` for `size` units aligned to `align` bytes.
@@ -205,7 +190,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             if hole.size < size || hole.size >= limit {
                 return;
             }
-            let at = hole.at + (self.address(hole.at).addr().wrapping_neg() & (align - 1)) / UNIT;
+            let at = self.aligned(hole.at, align);
             if at + size <= hole.at + hole.size {
                 (best, limit) = (Some((hole, at)), hole.size);
             }
@@ -412,55 +397,49 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         self.table.set(page, word.with_class(class(most)));
     }
 
-    /// Makes a block of `old` units one of `new`, at most as many.
-    fn shrink(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
+    /// Makes a block of `old` units one of `new`.
+    fn remake(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
+        let mut limit = old;
         if new == old {
             return Some(at);
         }
-        self.used -= old - new;
-        if let Some(place) = self.fit(new, align, old) {
-            self.copy(at, place, new);
+        if new > old {
+            limit = usize::MAX;
+            let (end, after) = (at + old, self.ahead(at + old));
+            let before = Stretch { at: at - self.back(at), size: self.back(at) };
+            let place = if after >= new - old { at } else { self.aligned(before.at, align) };
+            if place <= at && place + new <= end + after {
+                self.used += new - old;
+                if place < at {
+                    self.take(before, place, at - place, None);
+                }
+                if place + new > end {
+                    self.take(Stretch { at: end, size: after }, end, place + new - end, None);
+                }
+                self.copy(at, place, old);
+                if place + new < end {
+                    self.release(place + new, end - place - new);
+                }
+                return Some(place);
+            }
+        }
+        if let Some(place) = self.place(new, align, limit) {
+            self.used -= old;
+            self.copy(at, place, old.min(new));
             self.release(at, old);
             return Some(place);
         }
+        if new > old {
+            return None;
+        }
+        self.used -= old - new;
         self.release(at + new, old - new);
         Some(at)
     }
 
-    /// Makes a block of `old` units one of `new`, which is more.
-    fn widen(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
-        let after = self.ahead(at + old);
-        if old + after >= new {
-            self.used += new - old;
-            self.take(Stretch { at: at + old, size: after }, at + old, new - old, None);
-            return Some(at);
-        }
-        if let Some(place) = self.fit(new, align, usize::MAX) {
-            self.used += new - old;
-            self.copy(at, place, old);
-            self.release(at, old);
-            return Some(place);
-        }
-        let before = Stretch { at: at - self.back(at), size: self.back(at) };
-        let place = before.at + (self.address(before.at).addr().wrapping_neg() & (align - 1)) / UNIT;
-        if place < at && place + new <= at + old + after {
-            self.used += new - old;
-            self.take(before, place, at - place, None);
-            let (end, wanted) = (at + old, place + new);
-            if wanted > end {
-                self.take(Stretch { at: end, size: after }, end, wanted - end, None);
-            }
-            self.copy(at, place, old);
-            if wanted < end {
-                self.release(wanted, end - wanted);
-            }
-            return Some(place);
-        }
-        let place = self.place(new, align)?;
-        self.used -= old;
-        self.copy(at, place, old);
-        self.release(at, old);
-        Some(place)
+    /// The first unit from `at` on that is aligned to `align` bytes.
+    fn aligned(&self, at: usize, align: usize) -> usize {
+        at + (self.address(at).addr().wrapping_neg() & (align - 1)) / UNIT
     }
 
     /// Copies `size` units, which may overlap.

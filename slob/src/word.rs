@@ -31,7 +31,8 @@ pub(crate) const fn class(units: usize) -> u32 {
     if units < 1 << STEPS {
         return units as u32;
     }
-    let log = units.ilog2();
+    // Not `ilog2`, which brings a panic along.
+    let log = usize::BITS - 1 - units.leading_zeros();
     let class = ((log - STEPS + 1) << STEPS) + (units >> (log - STEPS)) as u32 - (1 << STEPS);
     if class < CLASSES { class } else { CLASSES - 1 }
 }
