@@ -85,43 +85,40 @@ impl Page {
         }
     }
 
-    /// The last hole that starts before `at`, if one does, and where the next one starts.
+    /// The last hole that starts before `at`; if none does, one of no units in front of the first.
     ///
     /// # Safety
     /// The page is the heap's, `first` its first hole.
-    #[inline]
-    pub(crate) unsafe fn before(self, first: usize, at: usize) -> (Option<Hole>, usize) {
-        let (mut previous, mut next) = (None, first);
-        while next < at {
-            // SAFETY: `next` is below `at`, which is at most `UNITS`.
-            let hole = unsafe { self.hole(next) };
-            (previous, next) = (Some(hole), hole.next);
+    pub(crate) unsafe fn before(self, first: usize, at: usize) -> Hole {
+        let mut hole = Hole { at: 0, size: 0, next: first };
+        while hole.next < at {
+            // SAFETY: below `at`, which is at most `UNITS`.
+            hole = unsafe { self.hole(hole.next) };
         }
-        (previous, next)
+        hole
     }
 
     /// Frees `from .. to`; returns the new first hole, and the hole that this is part of now.
     ///
     /// # Safety
     /// The page is the heap's, `first` its first hole, and the units are nobody's and in no hole.
-    pub(crate) unsafe fn fill(self, first: usize, from: usize, to: usize) -> (usize, Hole) {
+    pub(crate) unsafe fn fill(self, mut first: usize, from: usize, to: usize) -> (usize, Hole) {
         // SAFETY: the caller's.
         unsafe {
-            let (previous, next) = self.before(first, from);
-            let mut hole = Hole { at: from, size: to - from, next };
-            if next == to && to < UNITS {
-                let after = self.hole(next);
+            let previous = self.before(first, from);
+            let mut hole = Hole { at: from, size: to - from, next: previous.next };
+            if hole.next == to && to < UNITS {
+                let after = self.hole(to);
                 hole.size += after.size;
                 hole.next = after.next;
             }
-            let mut first = first;
-            match previous {
-                None => first = from,
-                Some(previous) if previous.at + previous.size == from => {
-                    hole.at = previous.at;
-                    hole.size += previous.size;
-                }
-                Some(previous) => self.write(Hole { next: from, ..previous }),
+            if previous.size == 0 {
+                first = from;
+            } else if previous.at + previous.size == from {
+                hole.at = previous.at;
+                hole.size += previous.size;
+            } else {
+                self.write(Hole { next: from, ..previous });
             }
             self.write(hole);
             (first, hole)
@@ -135,24 +132,21 @@ impl Page {
     pub(crate) unsafe fn cut(self, first: usize, from: usize, to: usize) -> usize {
         // SAFETY: the caller's.
         unsafe {
-            let (previous, next) = self.before(first, from);
-            // The hole starts at `from`, or it is the one before.
-            let hole = match previous {
-                Some(hole) if next != from => hole,
-                _ => self.hole(next),
-            };
-            let end = hole.at + hole.size;
-            let mut rest = hole.next;
+            let mut left = self.before(first, from);
+            let hole = if left.next == from { self.hole(from) } else { left };
+            let (end, mut rest) = (hole.at + hole.size, hole.next);
             if to < end {
                 self.write(Hole { at: to, size: end - to, next: rest });
                 rest = to;
             }
-            if next != from {
-                self.write(Hole { size: from - hole.at, next: rest, ..hole });
-                return first;
+            if left.next != from {
+                left.size = from - left.at;
             }
-            let Some(previous) = previous else { return rest };
-            self.write(Hole { next: rest, ..previous });
+            left.next = rest;
+            if left.size == 0 {
+                return rest;
+            }
+            self.write(left);
             first
         }
     }
