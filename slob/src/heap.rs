@@ -3,7 +3,7 @@
 //! Places are counted in units from one page below the first, so that pages are numbered from 1. A *hole* here is a maximal free
 //! stretch: it may start in one page, go on over free pages, and end in another. It belongs to the page that it starts in.
 
-use crate::config::{CLASSES, KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
+use crate::config::{KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
 use crate::ground::Ground;
 use crate::holes::{Hole, Page};
 use crate::mode::Mode;
@@ -170,7 +170,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             classes &= !lowest;
             if probes < PROBES / 2 {
                 // From here on the first look is good.
-                classes &= !0 << (class(size + align / UNIT) + 1).min(CLASSES - 1);
+                classes &= !1 << class(size + align / UNIT);
             }
         }
         None
@@ -214,8 +214,8 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             } else {
                 next = UNITS;
             }
-            if at % UNITS > 0 || !self.table.word(page - 1).ends_free() {
-                if (at + size) % UNITS == 0 {
+            if !at.is_multiple_of(UNITS) || !self.table.word(page - 1).ends_free() {
+                if (at + size).is_multiple_of(UNITS) {
                     size = self.ahead(at);
                 }
                 f(Stretch { at, size });
@@ -236,7 +236,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
                 size = list.hole(at % UNITS).size;
             }
         }
-        if (at + size) % UNITS == 0 { size + self.ahead(at + size) } else { size }
+        if (at + size).is_multiple_of(UNITS) { size + self.ahead(at + size) } else { size }
     }
 
     /// Units free right before `at`.
@@ -253,7 +253,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             }
             size = hole.size;
         }
-        if (at - size) % UNITS == 0 { size + self.back(at - size) } else { size }
+        if (at - size).is_multiple_of(UNITS) { size + self.back(at - size) } else { size }
     }
 
     /// Takes `size` units at `at` out of `hole`.
@@ -266,7 +266,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             }
             // SAFETY: a page of the heap, in which a hole has all of that.
             let first = unsafe { list.cut(if word.is_full() { list.whole() } else { word.first() }, from, to) };
-            heap.table.put(page, Word::partial(first, 0, false).in_class_from(word, 0));
+            heap.table.put(page, word.begun(first));
         });
         // What follows first: a look at a page sees how far its last hole goes on.
         self.settle(to, end);
@@ -294,15 +294,14 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             start = start.min(page * UNITS + part.at);
             end = page * UNITS + part.at + part.size;
         });
-        let (first, last) = (page(start), page(end));
-        let alone = start % UNITS != 0 || !self.table.word(first - 1).ends_free();
-        if alone && first == last {
-            let (word, size) = (self.table.word(first), end - start);
-            let largest = word.largest().max(size);
-            return self.table.set(first, Word::partial(word.first(), largest, word.tail()).in_class_from(word, class(size)));
-        }
         if start % UNITS == 0 {
             start -= self.back(start);
+        }
+        let last = page(end);
+        if page(start) == last {
+            // Nothing but a hole in its page: no need to look at the others.
+            let word = self.table.word(last);
+            return self.table.set(last, word.with_hole(end - start));
         }
         if end % UNITS == 0 {
             end += self.ahead(end);
@@ -349,6 +348,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     }
 
     /// Makes a block of `old` units one of `new`, another number.
+    #[inline(never)]
     fn remake(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
         let end = at + old;
         let mut limit = old;

@@ -69,32 +69,32 @@ impl Table {
     }
 
     /// Where it is, and how many places it has.
-    pub(crate) fn parts(self) -> (*mut u8, usize) {
+    pub(crate) fn parts(&self) -> (*mut u8, usize) {
         (self.root.cast(), self.places)
     }
 
     /// Pages that have a word.
-    pub(crate) fn pages(self) -> usize {
+    pub(crate) fn pages(&self) -> usize {
         self.places.saturating_sub(2)
     }
 
     /// The word of `page`.
     #[inline]
-    pub(crate) fn word(self, page: usize) -> Word {
+    pub(crate) fn word(&self, page: usize) -> Word {
         // SAFETY: whoever asks for a page of the heap or a neighbour of one asks for a place of the table.
         unsafe { self.words.add(page).read() }
     }
 
     /// Writes it, without telling the index.
     #[inline]
-    pub(crate) fn put(self, page: usize, word: Word) {
+    pub(crate) fn put(&self, page: usize, word: Word) {
         // SAFETY: as above.
         unsafe { self.words.add(page).write(word) }
     }
 
     /// Writes it.
     #[inline]
-    pub(crate) fn set(self, page: usize, word: Word) {
+    pub(crate) fn set(&self, page: usize, word: Word) {
         let old = self.word(page);
         self.put(page, word);
         if old.bit() != word.bit() {
@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// Tells the nodes above `page` that it has left the class `gone` for `come`.
-    fn update(self, page: usize, mut gone: u64, come: u64) {
+    fn update(&self, page: usize, mut gone: u64, come: u64) {
         let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
             gone &= !self.classes_of(level, at, nodes);
@@ -122,7 +122,7 @@ impl Table {
     }
 
     /// The classes of the sixteen nodes around `at`; of a level of `nodes` nodes.
-    fn classes_of(self, level: *mut u64, at: usize, nodes: usize) -> u64 {
+    fn classes_of(&self, level: *mut u64, at: usize, nodes: usize) -> u64 {
         let from = at & !(GROUP - 1);
         if level == self.words.cast() {
             // The words come in whole groups.
@@ -133,7 +133,7 @@ impl Table {
     }
 
     /// The first of sixteen pages, at or behind those from `page` on, among which is one of `class`.
-    pub(crate) fn next(self, page: usize, class: u64) -> Option<usize> {
+    pub(crate) fn next(&self, page: usize, class: u64) -> Option<usize> {
         let (mut at, mut shift, mut nodes) = (page >> FAN, FAN, parents(self.places));
         let mut level = self.words.cast::<u64>().wrapping_sub(nodes);
         while at < nodes {
@@ -157,13 +157,13 @@ impl Table {
 
     /// Every class that occurs.
     #[inline]
-    pub(crate) fn classes(self) -> u64 {
+    pub(crate) fn classes(&self) -> u64 {
         // SAFETY: there is a root, if only that of no pages.
         unsafe { self.root.read() }
     }
 
     /// True if the index above `page` is what its children are.
-    pub(crate) fn is_indexed(self, page: usize) -> bool {
+    pub(crate) fn is_indexed(&self, page: usize) -> bool {
         let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
             let set = self.classes_of(level, at, nodes);
@@ -178,7 +178,7 @@ impl Table {
     }
 
     /// The same pages in a larger table.
-    pub(crate) fn move_to(self, new: Self) {
+    pub(crate) fn move_to(&self, new: Self) {
         for page in 0..self.places {
             new.set(page, self.word(page));
         }
