@@ -32,6 +32,8 @@ impl Fixed {
 
 // SAFETY: handed out once, and the caller's promise.
 unsafe impl Ground for Fixed {
+    const GROWS: bool = false;
+
     fn grow(&mut self, _bytes: usize) -> Option<(NonNull<u8>, usize)> {
         let len = core::mem::take(&mut self.len);
         NonNull::new(self.at).filter(|_| len > 0).map(|at| (at, len))

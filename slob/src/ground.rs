@@ -12,6 +12,9 @@ pub unsafe trait Ground {
     /// out before, and reads as zero.
     const RETURNS: bool = false;
 
+    /// False if all there is comes at once: the second call of [`Self::grow`] gives nothing.
+    const GROWS: bool = true;
+
     /// At least `bytes` more, at higher addresses than all before; best behind them without a gap. Returns what there is and its length.
     fn grow(&mut self, bytes: usize) -> Option<(NonNull<u8>, usize)>;
 

@@ -3,7 +3,7 @@
 //! Places are counted in units from one page below the first, so that pages are numbered from 1. A *hole* here is a maximal free
 //! stretch: it may start in one page, go on over free pages, and end in another. It belongs to the page that it starts in.
 
-use crate::config::{CLASSES, KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
+use crate::config::{KEPT_MOST, KEPT_PART, PAGE, PROBES, UNIT, UNITS};
 use crate::ground::Ground;
 use crate::holes::{Hole, Page};
 use crate::mode::Mode;
@@ -24,8 +24,6 @@ pub(crate) struct Stretch {
 struct Find {
     hole: Stretch,
     at: usize,
-    /// The largest other hole of the page; nothing if one goes on in the next page.
-    others: Option<usize>,
 }
 
 /// A heap for one thread at a time. See the crate's theory.
@@ -65,10 +63,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Memory for `layout`, or null.
     #[inline]
     pub fn alloc(&mut self, layout: Layout) -> *mut u8 {
-        match self.place(units(layout.size()), layout.align()) {
-            Some(at) => self.address(at),
-            None => null_mut(),
-        }
+        let size = units(layout.size());
+        let Some(at) = self.place(size, layout.align(), usize::MAX) else { return null_mut() };
+        self.used += size;
+        self.address(at)
     }
 
     /// Frees a block.
@@ -101,8 +99,12 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if M::CHECKED && !self.vet(block, old, layout.align()) {
             return null_mut();
         }
-        let moved = if new > old { self.widen(at, old, new, layout.align()) } else { self.shrink(at, old, new, layout.align()) };
-        moved.map_or(null_mut(), |at| self.address(at))
+        if new == old {
+            return block;
+        }
+        let Some(at) = self.remake(at, old, new, layout.align()) else { return null_mut() };
+        self.used = self.used + new - old;
+        self.address(at)
     }
 
     /// Bytes that a block of `layout` can be used for.
@@ -126,92 +128,75 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         Page(self.base.wrapping_add(page * PAGE).cast())
     }
 
-    /// Takes `size` units aligned to `align` bytes, from holes or the ground.
-    fn place(&mut self, size: usize, align: usize) -> Option<usize> {
-        // Twice more: the first time the table may take what was got, or it may not adjoin what was there.
-        for attempt in 0..4 {
-            if let Some(at) = self.fit(size, align, usize::MAX) {
-                self.used += size;
-                return Some(at);
+    /// Takes `size` units aligned to `align` bytes, from holes of less than `limit` or, if there is none, from the ground.
+    fn place(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
+        // The first time the table may take what was got, or it may not adjoin what was there.
+        for attempt in 0.. {
+            if let Some(find) = self.find(size, align).filter(|find| find.hole.size < limit) {
+                self.take(find.hole, find.at, size);
+                return Some(find.at);
             }
-            let tail = if attempt < 2 { self.back(self.end) } else { 0 };
-            if !self.extend((size + align / UNIT).saturating_sub(tail)) {
+            let tail = if G::GROWS && attempt < 2 { self.back(self.end) } else { 0 };
+            if limit < usize::MAX || !self.extend((size + align / UNIT).saturating_sub(tail)) {
                 break;
             }
         }
         None
     }
 
-    /// Takes `size` units out of a hole of less than `limit`, a tight one first.
-    fn fit(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
-        let find = self.find(size, align).filter(|find| find.hole.size < limit)?;
-        self.take(find.hole, find.at, size, find.others);
-        Some(find.at)
-    }
-
     /// A hole for `size` units aligned to `align` bytes: of the classes from theirs on, the first sixteen pages that have one (theory 6.1).
     fn find(&self, size: usize, align: usize) -> Option<Find> {
-        let own = 1_u64 << class(size).max(1);
+        let own = 1_u64 << class(size);
         let mut classes = self.table.classes() & own.wrapping_neg();
-        let mut probes = PROBES;
-        while classes != 0 {
-            let lowest = classes & classes.wrapping_neg();
-            let find = self.look_at(self.table.group(lowest), lowest, size, align, &mut probes);
-            if find.is_some() {
-                return find;
+        let (mut probes, mut from) = (PROBES, 0);
+        while probes >= GROUP {
+            // No larger hole: one that is just as large may be further on.
+            let lowest = if classes == 0 { own } else { classes & classes.wrapping_neg() };
+            let group = self.table.next(from, lowest)?;
+            for page in group..group + GROUP {
+                let word = self.table.word(page);
+                let may_fit = word.bit() == lowest && (word.ends_free() || word.largest() >= size);
+                if may_fit && (!M::CHECKED || self.vet_list(page)) {
+                    probes -= 1;
+                    let find = self.scan(page, size, align).0;
+                    if find.is_some() {
+                        return find;
+                    }
+                }
+            }
+            if classes == 0 {
+                from = group + GROUP;
             }
             classes &= !lowest;
             if probes < PROBES / 2 {
                 // From here on the first look is good.
-                classes &= !0 << (class(size + align / UNIT) + 1).min(CLASSES - 1);
+                classes &= !1 << class(size + align / UNIT);
             }
-        }
-        // No larger hole: one that is just as large may be further on.
-        let mut group = 0;
-        while probes > 0 {
-            group = self.table.group_from(group, own)?;
-            let find = self.look_at(group, own, size, align, &mut probes);
-            if find.is_some() {
-                return find;
-            }
-            group += GROUP;
         }
         None
     }
 
-    /// Looks for a hole in those of sixteen pages that are in `class`.
-    fn look_at(&self, group: usize, class: u64, size: usize, align: usize, probes: &mut usize) -> Option<Find> {
-        (group..group + GROUP).find_map(|page| {
-            let word = self.table.word(page);
-            if word.bit() != class || !word.ends_free() && word.largest() < size || *probes == 0 {
-                return None;
-            }
-            *probes -= 1;
-            self.look(page, size, align)
-        })
-    }
-
-    /// The tightest hole of `page` for `size` units aligned to `align` bytes.
-    fn look(&self, page: usize, size: usize, align: usize) -> Option<Find> {
-        if M::CHECKED && !self.vet_list(page) {
-            return None;
-        }
-        let (mut best, mut limit, mut most, mut second) = (None, usize::MAX, 0, 0);
-        let mut crosses = self.table.word(page).is_full();
+    /// The tightest hole of `page` for `size` units aligned to `align` bytes, and what the table has to know of the page.
+    #[inline(never)]
+    fn scan(&self, page: usize, size: usize, align: usize) -> (Option<Find>, Word) {
+        let (mut word, mut find, mut limit) = (self.table.word(page), None, usize::MAX);
+        let (mut most, mut largest, mut tail) = (0, 0, false);
         self.each_hole(page, |hole| {
-            second = second.max(most.min(hole.size));
             most = most.max(hole.size);
-            crosses |= hole.at + hole.size > (page + 1) * UNITS;
-            if hole.size < size || hole.size >= limit {
-                return;
-            }
-            let at = hole.at + (self.address(hole.at).addr().wrapping_neg() & (align - 1)) / UNIT;
-            if at + size <= hole.at + hole.size {
-                (best, limit) = (Some((hole, at)), hole.size);
+            let room = (page + 1) * UNITS - hole.at;
+            largest = largest.max(hole.size.min(room));
+            tail |= hole.size >= room;
+            if hole.size >= size && hole.size < limit {
+                let at = self.aligned(hole.at, align);
+                if at + size <= hole.at + hole.size {
+                    (find, limit) = (Some(Find { hole, at }), hole.size);
+                }
             }
         });
-        let others = if crosses { None } else { Some(if limit == most { second } else { most }) };
-        best.map(|(hole, at)| Find { hole, at, others })
+        if !word.is_full() {
+            word = Word::partial(word.first(), largest, tail);
+        }
+        (find, word.with_class(class(most)))
     }
 
     /// Calls `f` with each hole that starts in `page`, which is none of a run but the first.
@@ -220,115 +205,73 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         let word = self.table.word(page);
         let mut next = if word.is_full() { 0 } else { word.first() };
         while next < UNITS {
-            let hole = if word.is_full() {
-                Hole { at: 0, size: UNITS, next: UNITS }
-            } else {
+            let at = page * UNITS + next;
+            let mut size = UNITS;
+            if !word.is_full() {
                 // SAFETY: a page of the heap, `next` is below `UNITS`.
-                unsafe { self.list(page).hole(next) }
-            };
-            next = hole.next;
-            if hole.at > 0 || !self.table.word(page - 1).ends_free() {
-                let more = if hole.at + hole.size < UNITS { 0 } else { self.ahead_of(page, word) };
-                f(Stretch { at: page * UNITS + hole.at, size: hole.size + more });
+                let hole = unsafe { self.list(page).hole(next) };
+                (size, next) = (hole.size, hole.next);
+            } else {
+                next = UNITS;
             }
-        }
-    }
-
-    /// Units free from the end of `page` on, if its end is free.
-    fn ahead_of(&self, page: usize, word: Word) -> usize {
-        let run = if word.is_full() { word.run() } else { 1 };
-        (run - 1) * UNITS + self.head(page + run)
-    }
-
-    /// Units free from the beginning of `page` on, which is none of a run but the first.
-    fn head(&self, page: usize) -> usize {
-        let word = self.table.word(page);
-        if word.is_full() { word.run() * UNITS + self.head_in(page + word.run()) } else { self.head_in(page) }
-    }
-
-    /// Units free at the beginning of `page`, which is not full.
-    fn head_in(&self, page: usize) -> usize {
-        if self.table.word(page).first() == 0 {
-            // SAFETY: a page of the heap that has a hole there.
-            unsafe { self.list(page).hole(0).size }
-        } else {
-            0
+            if !at.is_multiple_of(UNITS) || !self.table.word(page - 1).ends_free() {
+                if (at + size).is_multiple_of(UNITS) {
+                    size = self.ahead(at);
+                }
+                f(Stretch { at, size });
+            }
         }
     }
 
     /// Units free from `at` on.
     fn ahead(&self, at: usize) -> usize {
-        let (page, offset) = (page(at), at % UNITS);
-        if offset == 0 {
-            return self.head(page);
+        let (word, list) = (self.table.word(page(at)), self.list(page(at)));
+        let mut size = word.run() * UNITS;
+        if !word.is_full() {
+            // SAFETY: a page of the heap that is not full, and a hole of it.
+            unsafe {
+                if list.before(word.first(), at % UNITS).next != at % UNITS {
+                    return 0;
+                }
+                size = list.hole(at % UNITS).size;
+            }
         }
-        let word = self.table.word(page);
-        // SAFETY: a page of the heap that is not full, since the unit before `at` is in use.
-        let (_, next) = unsafe { self.list(page).before(word.first(), offset) };
-        if next != offset {
-            return 0;
-        }
-        // SAFETY: a hole of that page.
-        let size = unsafe { self.list(page).hole(next).size };
-        if offset + size < UNITS { size } else { size + self.head(page + 1) }
+        if (at + size).is_multiple_of(UNITS) { size + self.ahead(at + size) } else { size }
     }
 
     /// Units free right before `at`.
     pub(crate) fn back(&self, at: usize) -> usize {
-        let (page, offset) = (page(at), at % UNITS);
-        if offset == 0 {
-            return self.back_of(page);
-        }
-        // SAFETY: a page of the heap that is not full, since the unit at `at` is in use.
-        match unsafe { self.list(page).before(self.table.word(page).first(), offset) }.0 {
-            Some(hole) if hole.at + hole.size == offset && hole.at > 0 => hole.size,
-            Some(hole) if hole.at + hole.size == offset => hole.size + self.back_of(page),
-            _ => 0,
-        }
-    }
-
-    /// Units free right before `page`.
-    fn back_of(&self, page: usize) -> usize {
-        let word = self.table.word(page - 1);
-        let run = if word.is_full() { word.run() } else { 0 };
-        let page = page - 1 - run;
+        let page = page(at - 1);
         let word = self.table.word(page);
-        let mut size = run * UNITS;
-        if word.tail() {
+        let mut size = word.run() * UNITS;
+        if !word.is_full() {
+            let offset = at - page * UNITS;
             // SAFETY: a page of the heap that is not full.
-            if let Some(last) = unsafe { self.list(page).before(word.first(), UNITS) }.0 {
-                size += last.size;
+            let hole = unsafe { self.list(page).before(word.first(), offset) };
+            if hole.at + hole.size != offset {
+                return 0;
             }
+            size = hole.size;
         }
-        size
+        if (at - size).is_multiple_of(UNITS) { size + self.back(at - size) } else { size }
     }
 
-    /// Takes `size` units at `at` out of `hole`. The hole is within its page if the largest of the `others` there is given.
-    fn take(&mut self, hole: Stretch, at: usize, size: usize, others: Option<usize>) {
+    /// Takes `size` units at `at` out of `hole`.
+    fn take(&mut self, hole: Stretch, at: usize, size: usize) {
         let (to, end) = (at + size, hole.at + hole.size);
         self.each_page(at, to, |heap, page, from, to| {
+            let (word, list) = (heap.table.word(page), heap.list(page));
             if to - from == UNITS {
                 return heap.table.set(page, Word::default());
             }
-            let (word, list) = (heap.table.word(page), heap.list(page));
             // SAFETY: a page of the heap, in which a hole has all of that.
             let first = unsafe { list.cut(if word.is_full() { list.whole() } else { word.first() }, from, to) };
-            heap.table.put(page, word.with_first(first));
+            heap.table.put(page, word.begun(first));
         });
-        if let Some(others) = others {
-            let word = self.table.word(page(at));
-            let largest = others.max(at - hole.at).max(end - to);
-            let tail = if end % UNITS == 0 { to < end } else { word.tail() };
-            return self.table.set(page(at), Word::partial(word.first(), largest, tail).with_class(class(largest)));
-        }
-        self.settle(hole.at, at);
+        // What follows first: a look at a page sees how far its last hole goes on.
         self.settle(to, end);
-        let mut last = 0;
-        for page in [page(hole.at), page(at), page(to - 1), page(to)] {
-            if page != last {
-                self.refresh(page);
-            }
-            last = page;
+        if page(hole.at) < page(to) {
+            self.settle(hole.at, at);
         }
     }
 
@@ -351,26 +294,24 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             start = start.min(page * UNITS + part.at);
             end = page * UNITS + part.at + part.size;
         });
-        let (first, last) = (page(start), page(end));
-        let alone = start % UNITS != 0 || !self.table.word(first - 1).ends_free();
-        if alone && first == last {
-            let (word, size) = (self.table.word(first), end - start);
-            let largest = word.largest().max(size);
-            return self.table.set(first, Word::partial(word.first(), largest, word.tail()).in_class_from(word, class(size)));
-        }
         if start % UNITS == 0 {
-            start -= self.back_of(first);
+            start -= self.back(start);
+        }
+        let last = page(end);
+        if page(start) == last {
+            // Nothing but a hole in its page: no need to look at the others.
+            let word = self.table.word(last);
+            return self.table.set(last, word.with_hole(end - start));
         }
         if end % UNITS == 0 {
+            end += self.ahead(end);
             let word = self.table.word(last);
-            end += self.head(last);
             if word.is_full() {
+                // It begins no run any more.
                 self.table.set(last, word.with_class(0));
             }
         }
         self.settle(start, end);
-        self.refresh(page(start));
-        self.refresh(page(end));
         if G::RETURNS {
             self.retire(at, to, start.div_ceil(UNITS), page(end));
         }
@@ -387,80 +328,64 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         }
     }
 
-    /// Writes how long the run of free pages in the hole `from .. to` is.
+    /// Tells the table of the hole `from .. to`, or that there is none between two blocks.
     fn settle(&mut self, from: usize, to: usize) {
         let (first, end) = (from.div_ceil(UNITS), page(to));
         if first < end {
             self.table.set(first, Word::full(end - first));
             self.table.set(end - 1, Word::full(end - first));
         }
+        self.refresh(page(from));
+        if page(from) < end {
+            self.refresh(end);
+        }
     }
 
     /// Looks at the holes of `page` anew.
+    #[inline(never)]
     fn refresh(&mut self, page: usize) {
-        let mut word = self.table.word(page);
-        let (mut most, mut largest, mut tail) = (0, 0, false);
-        self.each_hole(page, |hole| {
-            most = most.max(hole.size);
-            let room = (page + 1) * UNITS - hole.at;
-            largest = largest.max(hole.size.min(room));
-            tail |= hole.size >= room;
-        });
-        if !word.is_full() {
-            word = Word::partial(word.first(), largest, tail);
-        }
-        self.table.set(page, word.with_class(class(most)));
+        self.table.set(page, self.scan(page, usize::MAX, 1).1);
     }
 
-    /// Makes a block of `old` units one of `new`, at most as many.
-    fn shrink(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
-        if new == old {
+    /// Makes a block of `old` units one of `new`, another number.
+    #[inline(never)]
+    fn remake(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
+        let end = at + old;
+        let mut limit = old;
+        if new > old {
+            limit = usize::MAX;
+            let after = self.ahead(end);
+            let below = if old + after < new { self.back(at) } else { 0 };
+            let from = at - below;
+            let place = self.aligned(from, align);
+            if place + new <= end + after {
+                if place < at {
+                    self.take(Stretch { at: from, size: below }, place, at - place);
+                }
+                if place + new > end {
+                    self.take(Stretch { at: end, size: after }, end, place + new - end);
+                }
+                self.copy(at, place, old);
+                if place + new < end {
+                    self.release(place + new, end - place - new);
+                }
+                return Some(place);
+            }
+        }
+        let place = self.place(new, align, limit);
+        if let Some(place) = place {
+            self.copy(at, place, old.min(new));
+            self.release(at, old);
+        } else if new < old {
+            self.release(at + new, old - new);
             return Some(at);
         }
-        self.used -= old - new;
-        if let Some(place) = self.fit(new, align, old) {
-            self.copy(at, place, new);
-            self.release(at, old);
-            return Some(place);
-        }
-        self.release(at + new, old - new);
-        Some(at)
+        place
     }
 
-    /// Makes a block of `old` units one of `new`, which is more.
-    fn widen(&mut self, at: usize, old: usize, new: usize, align: usize) -> Option<usize> {
-        let after = self.ahead(at + old);
-        if old + after >= new {
-            self.used += new - old;
-            self.take(Stretch { at: at + old, size: after }, at + old, new - old, None);
-            return Some(at);
-        }
-        if let Some(place) = self.fit(new, align, usize::MAX) {
-            self.used += new - old;
-            self.copy(at, place, old);
-            self.release(at, old);
-            return Some(place);
-        }
-        let before = Stretch { at: at - self.back(at), size: self.back(at) };
-        let place = before.at + (self.address(before.at).addr().wrapping_neg() & (align - 1)) / UNIT;
-        if place < at && place + new <= at + old + after {
-            self.used += new - old;
-            self.take(before, place, at - place, None);
-            let (end, wanted) = (at + old, place + new);
-            if wanted > end {
-                self.take(Stretch { at: end, size: after }, end, wanted - end, None);
-            }
-            self.copy(at, place, old);
-            if wanted < end {
-                self.release(wanted, end - wanted);
-            }
-            return Some(place);
-        }
-        let place = self.place(new, align)?;
-        self.used -= old;
-        self.copy(at, place, old);
-        self.release(at, old);
-        Some(place)
+    /// The first unit from `at` on that is aligned to `align` bytes.
+    fn aligned(&self, at: usize, align: usize) -> usize {
+        at + (self.address(at).addr().wrapping_neg() & (align - 1)) / UNIT
     }
 
     /// Copies `size` units, which may overlap.
@@ -479,13 +404,13 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         let Some(from) = at.addr().get().checked_sub(self.base.addr()) else { return false };
         let (mut from, to) = (from.div_ceil(UNIT), (from + len) / UNIT);
         let pages = to.div_ceil(UNITS) - 1;
-        if from < self.end || from >= to || pages > MAX_PAGES {
+        if G::GROWS && from < self.end || from >= to || pages > MAX_PAGES {
             return false;
         }
         let old = self.table.parts();
-        if pages > self.table.pages() {
+        if !G::GROWS || pages > self.table.pages() {
             let skip = self.address(from).addr().wrapping_neg() % crate::table::ALIGN;
-            let places = Table::places(pages + if old.1 > 0 { pages / 2 } else { 0 });
+            let places = Table::places(pages + if G::GROWS && old.1 > 0 { pages / 2 } else { 0 });
             let bytes = Table::bytes(places);
             let place = from + skip / UNIT;
             from = place + units(bytes);
@@ -496,13 +421,15 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             unsafe {
                 self.address(place).write_bytes(0, bytes);
                 let new = Table::new(self.address(place), places);
-                self.table.move_to(new);
+                if G::GROWS {
+                    self.table.move_to(new);
+                }
                 self.table = new;
             }
         }
         self.end = to;
         self.release(from, to - from);
-        if old.1 > 0 && self.table.parts() != old {
+        if G::GROWS && old.1 > 0 && self.table.parts() != old {
             self.release(self.unit(old.0), units(Table::bytes(old.1)));
         }
         true

@@ -1,7 +1,7 @@
 //! The holes of one page: SLOB's list, in the holes themselves.
 //!
-//! The list is in the order of addresses. A hole of one unit holds minus the offset of the next hole; a larger one its size, then that
-//! offset. Offsets are in units from the page's start, and [`UNITS`] ends the list. Nothing here trusts what it reads further than
+//! The list is in the order of addresses. A hole holds its size, then the offset of the next one; where a unit has no room for both, a
+//! hole of one unit holds minus that offset. Offsets are in units from the page's start, and [`UNITS`] ends the list. Nothing here trusts what it reads further than
 //! that it stays within the page, and that a walk ends: offsets that do not ascend end it.
 
 use crate::config::{STRIDE, UNITS};
@@ -20,6 +20,20 @@ pub(crate) struct Hole {
 pub(crate) struct Page(pub(crate) *mut i16);
 
 impl Page {
+    /// Size and next hole of the one at `at`, as they stand there.
+    ///
+    /// # Safety
+    /// The page is the heap's, `at < UNITS`.
+    #[inline]
+    unsafe fn numbers(self, at: usize) -> (isize, isize) {
+        // SAFETY: within the page: the second number is read only if the hole has two units, or the unit two numbers.
+        unsafe {
+            let place = self.0.add(at * STRIDE);
+            let first = isize::from(place.read());
+            if STRIDE > 1 || first > 1 && at + 1 < UNITS { (first, isize::from(place.add(1).read())) } else { (1, -first) }
+        }
+    }
+
     /// The hole at `at`.
     ///
     /// # Safety
@@ -28,13 +42,10 @@ impl Page {
     pub(crate) unsafe fn hole(self, at: usize) -> Hole {
         // SAFETY: within the page: the second number is read only if the hole has two units, or the unit two numbers.
         unsafe {
-            let place = self.0.add(at * STRIDE);
-            let first = place.read();
-            let (size, next) =
-                if first > 0 { (first as usize, place.add(1).read() as usize) } else { (1, -isize::from(first) as usize) };
+            let (size, next) = self.numbers(at);
             // A list that was overwritten must not lead out of the page, or in circles.
-            let next = if next > at && next < UNITS { next } else { UNITS };
-            Hole { at, size: if size > next - at { next - at } else { size }, next }
+            let next = if next > at as isize && next < UNITS as isize { next as usize } else { UNITS };
+            Hole { at, size: (size as usize).min(next - at), next }
         }
     }
 
@@ -46,10 +57,9 @@ impl Page {
         let (mut at, mut end) = (first, None);
         while at < UNITS {
             // SAFETY: within the page.
-            let number = |index| isize::from(unsafe { self.0.add(at * STRIDE + index).read() });
-            let (size, next) = if number(0) > 0 { (number(0), number(1)) } else { (1, -number(0)) };
-            let stays = at as isize + size <= next && next <= UNITS as isize;
-            if !stays || end == Some(at) || size == 1 && number(0) > 0 {
+            let (size, next) = unsafe { self.numbers(at) };
+            let stays = size > 0 && size <= UNITS as isize && at as isize + size <= next && next <= UNITS as isize;
+            if !stays || end == Some(at) {
                 return false;
             }
             (at, end) = (next as usize, Some(at + size as usize));
@@ -66,7 +76,7 @@ impl Page {
         // SAFETY: as in `hole`.
         unsafe {
             let place = self.0.add(hole.at * STRIDE);
-            if hole.size > 1 {
+            if STRIDE > 1 || hole.size > 1 {
                 place.write(hole.size as i16);
                 place.add(1).write(hole.next as i16);
             } else {
@@ -75,43 +85,40 @@ impl Page {
         }
     }
 
-    /// The last hole that starts before `at`, if one does, and where the next one starts.
+    /// The last hole that starts before `at`; if none does, one of no units in front of the first.
     ///
     /// # Safety
     /// The page is the heap's, `first` its first hole.
-    #[inline]
-    pub(crate) unsafe fn before(self, first: usize, at: usize) -> (Option<Hole>, usize) {
-        let (mut previous, mut next) = (None, first);
-        while next < at {
-            // SAFETY: `next` is below `at`, which is at most `UNITS`.
-            let hole = unsafe { self.hole(next) };
-            (previous, next) = (Some(hole), hole.next);
+    pub(crate) unsafe fn before(self, first: usize, at: usize) -> Hole {
+        let mut hole = Hole { at: 0, size: 0, next: first };
+        while hole.next < at {
+            // SAFETY: below `at`, which is at most `UNITS`.
+            hole = unsafe { self.hole(hole.next) };
         }
-        (previous, next)
+        hole
     }
 
     /// Frees `from .. to`; returns the new first hole, and the hole that this is part of now.
     ///
     /// # Safety
     /// The page is the heap's, `first` its first hole, and the units are nobody's and in no hole.
-    pub(crate) unsafe fn fill(self, first: usize, from: usize, to: usize) -> (usize, Hole) {
+    pub(crate) unsafe fn fill(self, mut first: usize, from: usize, to: usize) -> (usize, Hole) {
         // SAFETY: the caller's.
         unsafe {
-            let (previous, next) = self.before(first, from);
-            let mut hole = Hole { at: from, size: to - from, next };
-            if next == to && to < UNITS {
-                let after = self.hole(next);
+            let previous = self.before(first, from);
+            let mut hole = Hole { at: from, size: to - from, next: previous.next };
+            if hole.next == to && to < UNITS {
+                let after = self.hole(to);
                 hole.size += after.size;
                 hole.next = after.next;
             }
-            let mut first = first;
-            match previous {
-                None => first = from,
-                Some(previous) if previous.at + previous.size == from => {
-                    hole.at = previous.at;
-                    hole.size += previous.size;
-                }
-                Some(previous) => self.write(Hole { next: from, ..previous }),
+            if previous.size == 0 {
+                first = from;
+            } else if previous.at + previous.size == from {
+                hole.at = previous.at;
+                hole.size += previous.size;
+            } else {
+                self.write(Hole { next: from, ..previous });
             }
             self.write(hole);
             (first, hole)
@@ -125,24 +132,21 @@ impl Page {
     pub(crate) unsafe fn cut(self, first: usize, from: usize, to: usize) -> usize {
         // SAFETY: the caller's.
         unsafe {
-            let (previous, next) = self.before(first, from);
-            // The hole starts at `from`, or it is the one before.
-            let hole = match previous {
-                Some(hole) if next != from => hole,
-                _ => self.hole(next),
-            };
-            let end = hole.at + hole.size;
-            let mut rest = hole.next;
+            let mut left = self.before(first, from);
+            let hole = if left.next == from { self.hole(from) } else { left };
+            let (end, mut rest) = (hole.at + hole.size, hole.next);
             if to < end {
                 self.write(Hole { at: to, size: end - to, next: rest });
                 rest = to;
             }
-            if next != from {
-                self.write(Hole { size: from - hole.at, next: rest, ..hole });
-                return first;
+            if left.next != from {
+                left.size = from - left.at;
             }
-            let Some(previous) = previous else { return rest };
-            self.write(Hole { next: rest, ..previous });
+            left.next = rest;
+            if left.size == 0 {
+                return rest;
+            }
+            self.write(left);
             first
         }
     }

@@ -69,32 +69,32 @@ impl Table {
     }
 
     /// Where it is, and how many places it has.
-    pub(crate) fn parts(self) -> (*mut u8, usize) {
+    pub(crate) fn parts(&self) -> (*mut u8, usize) {
         (self.root.cast(), self.places)
     }
 
     /// Pages that have a word.
-    pub(crate) fn pages(self) -> usize {
+    pub(crate) fn pages(&self) -> usize {
         self.places.saturating_sub(2)
     }
 
     /// The word of `page`.
     #[inline]
-    pub(crate) fn word(self, page: usize) -> Word {
+    pub(crate) fn word(&self, page: usize) -> Word {
         // SAFETY: whoever asks for a page of the heap or a neighbour of one asks for a place of the table.
         unsafe { self.words.add(page).read() }
     }
 
     /// Writes it, without telling the index.
     #[inline]
-    pub(crate) fn put(self, page: usize, word: Word) {
+    pub(crate) fn put(&self, page: usize, word: Word) {
         // SAFETY: as above.
         unsafe { self.words.add(page).write(word) }
     }
 
     /// Writes it.
     #[inline]
-    pub(crate) fn set(self, page: usize, word: Word) {
+    pub(crate) fn set(&self, page: usize, word: Word) {
         let old = self.word(page);
         self.put(page, word);
         if old.bit() != word.bit() {
@@ -103,82 +103,74 @@ impl Table {
     }
 
     /// Tells the nodes above `page` that it has left the class `gone` for `come`.
-    fn update(self, page: usize, mut gone: u64, come: u64) {
+    fn update(&self, page: usize, mut gone: u64, come: u64) {
         let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
-            if gone != 0 && self.has(level, at & !(GROUP - 1), nodes, gone) {
-                gone = 0;
-            }
+            gone &= !self.classes_of(level, at, nodes);
             (at, nodes) = (at >> FAN, parents(nodes));
             level = level.wrapping_sub(nodes);
             // SAFETY: a node of the level above, which has one for each group and lies before it.
             unsafe {
-                let old = level.add(at).read();
-                let new = old & !gone | come;
-                if new == old {
+                let node = level.add(at);
+                let new = node.read() & !gone | come;
+                if new == node.read() {
                     return;
                 }
-                level.add(at).write(new);
+                node.write(new);
             }
         }
     }
 
-    /// Whether a node of the group at `from` has a class; of a level of `nodes` nodes.
-    fn has(self, level: *mut u64, from: usize, nodes: usize, class: u64) -> bool {
-        (from..(from + GROUP).min(nodes)).any(|node| self.set_of(level, node) & class != 0)
-    }
-
-    /// The classes of node `at` of a level.
-    #[inline]
-    fn set_of(self, level: *mut u64, at: usize) -> u64 {
+    /// The classes of the sixteen nodes around `at`; of a level of `nodes` nodes.
+    fn classes_of(&self, level: *mut u64, at: usize, nodes: usize) -> u64 {
+        let from = at & !(GROUP - 1);
         if level == self.words.cast() {
-            return self.word(at).bit();
+            // The words come in whole groups.
+            return (from..from + GROUP).fold(0, |set, page| set | self.word(page).bit());
         }
-        // SAFETY: a node of the level.
-        unsafe { level.add(at).read() }
+        // SAFETY: nodes of the level.
+        (from..(from + GROUP).min(nodes)).fold(0, |set, node| set | unsafe { level.add(node).read() })
     }
 
-    /// The first of the lowest sixteen pages among which is one of `class`. Some page must be.
-    pub(crate) fn group(self, class: u64) -> usize {
-        let (mut level, mut at) = (self.root, 0);
-        // Of a node's pages.
-        let mut shift = ((self.places - 1).ilog2() / FAN + 1) * FAN;
-        while shift > FAN {
-            level = level.wrapping_add((self.places + (1 << shift) - 1) >> shift);
-            shift -= FAN;
-            at <<= FAN;
-            // SAFETY: a node of the level, since it or one of its siblings further on has the class.
-            while unsafe { level.add(at).read() } & class == 0 {
+    /// The first of sixteen pages, at or behind those from `page` on, among which is one of `class`.
+    pub(crate) fn next(&self, page: usize, class: u64) -> Option<usize> {
+        let (mut at, mut shift, mut nodes) = (page >> FAN, FAN, parents(self.places));
+        let mut level = self.words.cast::<u64>().wrapping_sub(nodes);
+        while at < nodes {
+            // SAFETY: a node of the level.
+            if unsafe { level.add(at).read() } & class == 0 {
                 at += 1;
+                if at % GROUP == 0 {
+                    (at, shift, nodes) = (at >> FAN, shift + FAN, parents(nodes));
+                    level = level.wrapping_sub(nodes);
+                }
+            } else if shift == FAN {
+                return Some(at << FAN);
+            } else {
+                level = level.wrapping_add(nodes);
+                (at, shift) = (at << FAN, shift - FAN);
+                nodes = (self.places + (1 << shift) - 1) >> shift;
             }
         }
-        at << FAN
-    }
-
-    /// The first of sixteen pages from `page` on among which is one of `class`: node by node, for whoever has no better way.
-    pub(crate) fn group_from(self, page: usize, class: u64) -> Option<usize> {
-        let nodes = parents(self.places);
-        let level = self.words.cast::<u64>().wrapping_sub(nodes);
-        // SAFETY: nodes of the level.
-        (page >> FAN..nodes).find(|node| unsafe { level.add(*node).read() } & class != 0).map(|node| node << FAN)
+        None
     }
 
     /// Every class that occurs.
     #[inline]
-    pub(crate) fn classes(self) -> u64 {
+    pub(crate) fn classes(&self) -> u64 {
         // SAFETY: there is a root, if only that of no pages.
         unsafe { self.root.read() }
     }
 
     /// True if the index above `page` is what its children are.
-    pub(crate) fn is_indexed(self, page: usize) -> bool {
+    pub(crate) fn is_indexed(&self, page: usize) -> bool {
         let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
-            let group = at & !(GROUP - 1);
-            let set = (group..(group + GROUP).min(nodes)).fold(0, |set, child| set | self.set_of(level, child));
+            let set = self.classes_of(level, at, nodes);
             (at, nodes) = (at >> FAN, parents(nodes));
             level = level.wrapping_sub(nodes);
-            if self.set_of(level, at) != set {
+            // SAFETY: as in `update`.
+            if unsafe { level.add(at).read() } != set {
                 return false;
             }
         }
@@ -186,7 +178,7 @@ impl Table {
     }
 
     /// The same pages in a larger table.
-    pub(crate) fn move_to(self, new: Self) {
+    pub(crate) fn move_to(&self, new: Self) {
         for page in 0..self.places {
             new.set(page, self.word(page));
         }

@@ -31,7 +31,8 @@ pub(crate) const fn class(units: usize) -> u32 {
     if units < 1 << STEPS {
         return units as u32;
     }
-    let log = units.ilog2();
+    // Not `ilog2`, which brings a panic along.
+    let log = usize::BITS - 1 - units.leading_zeros();
     let class = ((log - STEPS + 1) << STEPS) + (units >> (log - STEPS)) as u32 - (1 << STEPS);
     if class < CLASSES { class } else { CLASSES - 1 }
 }
@@ -57,10 +58,17 @@ impl Word {
         Self(self.0 & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT)
     }
 
-    /// The same in the class of `other`, or in `class` if that is higher.
-    pub(crate) const fn in_class_from(self, other: Self, class: u32) -> Self {
-        let old = other.0 >> CLASS_SHIFT;
-        self.with_class(if old > class { old } else { class })
+    /// The same with one more hole, of `units`, that starts and ends within the page.
+    pub(crate) const fn with_hole(self, units: usize) -> Self {
+        let (class, largest) = (class(units), self.largest());
+        let largest = if units > largest { units } else { largest };
+        let old = self.0 >> CLASS_SHIFT;
+        Self(self.0 & (TAIL | HALF_MASK) | (largest as u32) << HALF).with_class(if class > old { class } else { old })
+    }
+
+    /// The page's class for one with `first` hole, of whose holes nothing is known yet.
+    pub(crate) const fn begun(self, first: usize) -> Self {
+        Self(self.0 & !((1 << CLASS_SHIFT) - 1) | (UNITS - first) as u32)
     }
 
     /// The class of the largest hole that starts here, as a bit; none if none does.
