@@ -5,7 +5,7 @@ mod common;
 use common::{Heap, on_cpu};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_slab::{DebugError, Flags, Front, Mempool, RawCache, Slab, Spec};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -33,7 +33,14 @@ unsafe fn destroy(_object: *mut u8, context: *mut ()) {
         slab.reap_tick();
         slab.shrink(cache);
     }
-    assert!(context.fuse.fetch_sub(1, Ordering::Relaxed) != 1, "the fuse is blown");
+    blow(&context.fuse);
+}
+
+/// Unwinds, without a word, if it is time.
+fn blow(fuse: &AtomicI64) {
+    if fuse.fetch_sub(1, Ordering::Relaxed) == 1 {
+        resume_unwind(Box::new("the fuse is blown"));
+    }
 }
 
 fn heap() -> Heap {
@@ -190,7 +197,7 @@ fn a_bulk_allocation_in_a_checked_cache_gives_back_as_checks_want_it() {
     unsafe fn construct(_object: *mut u8, context: *mut ()) {
         // SAFETY: the caller's.
         let fuse = unsafe { &*context.cast::<AtomicI64>() };
-        assert!(fuse.fetch_sub(1, Ordering::Relaxed) != 1, "the fuse is blown");
+        blow(fuse);
     }
     let heap = heap();
     let fuse: &'static AtomicI64 = Box::leak(Box::new(AtomicI64::new(100)));
