@@ -234,12 +234,20 @@ fn a_pool_that_goes_gives_everything_back() {
         let heap = heap();
         let (cache, context) = cache(&heap, front, false);
         heap.slab.tune(cache, 8, 4, 0).unwrap();
-        let pool = Mempool::new(heap.slab, cache, 200).unwrap();
-        let queued = heap.slab.cache_info(cache);
-        assert!(queued.live() >= 200);
-        context.fuse.store(3, Ordering::Relaxed);
-        unwinds(|| drop(pool));
-        assert_eq!(heap.slab.live_objects(cache), 0);
+        let mut used = 0;
+        for round in 0..40 {
+            let pool = Mempool::new(heap.slab, cache, 1000).unwrap();
+            assert_eq!(heap.slab.live_objects(cache), 1000);
+            context.fuse.store(3, Ordering::Relaxed);
+            unwinds(|| drop(pool));
+            context.fuse.store(0, Ordering::Relaxed);
+            assert_eq!(heap.slab.live_objects(cache), 0);
+            heap.slab.shrink(cache);
+            if round == 0 {
+                used = heap.slab.pages().used();
+            }
+        }
+        assert_eq!(heap.slab.pages().used(), used, "nor is the reserve's own memory lost");
         works_as_before(&heap, cache);
     }
 }
