@@ -193,7 +193,7 @@ impl Caches {
         }
         match self.world.it.create(&spec) {
             Ok(cache) => {
-                let layout = Layout::from_size_align(shape.size.max(1), shape.align).expect("the cache took it");
+                let layout = Layout::from_size_align(shape.size, shape.align).expect("the cache took it");
                 self.handles[at] = Some(Handle::new(cache, layout, false, made, destructor));
             }
             Err(CreateError::Layout) => assert!(shape.size > 256 << 10 || shape.align > 64 << 10),
@@ -246,7 +246,7 @@ impl Caches {
     }
 
     fn alloc_bulk(&mut self, handle: &mut Handle, count: u16) {
-        let count = usize::from(count).min(MOST.saturating_sub(self.shadow.live_bytes()) / handle.layout.size());
+        let count = usize::from(count).min(MOST.saturating_sub(self.shadow.live_bytes()) / handle.cache.geometry().size as usize);
         let mut out = vec![ptr::null_mut(); count];
         let Some(done) = guarded(|| self.world.it.alloc_bulk(handle.cache, &mut out)) else { return };
         assert!(done == count || self.may_fail(), "refused without need");
@@ -262,7 +262,7 @@ impl Caches {
     }
 
     fn pool(&self, handle: &mut Handle, count: u16) {
-        let room = MOST / 2 / handle.layout.size();
+        let room = MOST / 2 / handle.cache.geometry().size as usize;
         if handle.pool.is_some() || usize::from(count) > room {
             return;
         }

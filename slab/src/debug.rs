@@ -243,10 +243,11 @@ impl Slab {
             for page in lists.pages() {
                 // SAFETY: a listed page starts a slab of this cache, and its node is locked.
                 let slab = unsafe { SlabRef::new(page, geometry) };
+                let free = slab.free_objects();
                 objects += geometry.objects as usize;
                 (0..geometry.objects).try_for_each(|index| {
                     let guarded = Guarded { cache, geometry, object: slab.object(index) };
-                    let fault = if slab.is_free(index) { guarded.free_fault() } else { guarded.red_fault(RED_ACTIVE) };
+                    let fault = if free.has(index) { guarded.free_fault() } else { guarded.red_fault(RED_ACTIVE) };
                     fault.map_or(Ok(()), |fault| Err(Damage { fault, object: guarded.object.addr(), last: guarded.user() }))
                 })?;
             }

@@ -191,3 +191,32 @@ impl Stack {
         self.low = self.len;
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    extern crate std;
+
+    #[test]
+    fn who_finds_the_lock_busy_is_counted() {
+        let (depot, locks, percpu) = (Depot::new(), AtomicU64::new(0), PerCpu::new());
+        let slot = Slot::new(0);
+        depot.fulls.store(1, Ordering::Relaxed);
+        let take = || depot.take_full(&percpu, slot, &percpu.lease(slot), None, &locks).is_err();
+        assert!(take(), "there is none");
+        assert_eq!((locks.load(Ordering::Relaxed), depot.contended.load(Ordering::Relaxed)), (1, 0));
+        std::thread::scope(|scope| {
+            depot.prepare_fork();
+            scope.spawn(|| assert!(take()));
+            while depot.contended.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            // SAFETY: taken above, by this thread.
+            unsafe { depot.after_fork() };
+        });
+        assert_eq!((locks.load(Ordering::Relaxed), depot.contended.load(Ordering::Relaxed)), (2, 1));
+        depot.fulls.store(0, Ordering::Relaxed);
+        assert!(take());
+        assert_eq!(locks.load(Ordering::Relaxed), 2, "a glance is enough to see that there is none");
+    }
+}

@@ -8,6 +8,7 @@ use crate::slab::Slab;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::run_on;
 use kmem_base::source::Scratch;
+use kmem_base::sync::Ordering;
 use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -201,6 +202,28 @@ fn loom_an_array_refilled_beside_a_pass_counts_as_touched() {
         });
         held.append(&mut take(&slab, cache, 1));
         assert_eq!(reaper.join().unwrap(), 0);
+        settle(&slab, cache, held);
+    });
+}
+
+#[test]
+fn loom_a_pass_puts_nothing_back_once_sharing_was_tuned_off() {
+    static SOURCE: Scratch = Scratch::new();
+    explore(|| {
+        let (slab, cache) = up(&SOURCE, Front::Arrays, 1);
+        let objects = take(&slab, cache, 2);
+        give(&slab, cache, &objects);
+        // A look at the nodes, as every second pass takes one: from here on what is shared is idle.
+        slab.passes.store(1, Ordering::Relaxed);
+        slab.reap_tick();
+        assert_eq!(slab.cache_info(cache).shared, 1);
+        slab.passes.store(1, Ordering::Relaxed);
+        let reaper = |slab: &Slab| {
+            slab.reap_tick();
+            Vec::new()
+        };
+        let held = beside(&slab, reaper, |slab| slab.tune(cache, 2, 1, 0).unwrap());
+        assert_eq!(slab.cache_info(cache).shared, 0);
         settle(&slab, cache, held);
     });
 }

@@ -87,14 +87,24 @@ impl Mempool {
 
 impl Drop for Mempool {
     fn drop(&mut self) {
-        let reserve = self.reserve.lock().take();
-        if let Some(reserve) = reserve {
-            // Nothing borrows the pool: what it has is all that is left of it.
-            // SAFETY: objects of the cache that nobody uses.
-            unsafe { self.slab.free_bulk(self.cache, reserve.objects()) };
-            let mut empty = reserve;
-            empty.clear();
-            self.slab.blocks.put(&self.slab.percpu, empty);
+        // Nothing borrows the pool: what it has is all that is left of it.
+        let given_up = GivenUp { slab: self.slab, reserve: self.reserve.lock().take() };
+        let objects = given_up.reserve.as_ref().map_or(&[][..], Sheaf::objects);
+        // SAFETY: objects of the cache that nobody uses.
+        unsafe { self.slab.free_bulk(self.cache, objects) };
+    }
+}
+
+/// A reserve whose objects are on their way back. Its block goes back also if a destructor unwinds.
+struct GivenUp {
+    slab: &'static Slab,
+    reserve: Option<Sheaf>,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let Some(reserve) = self.reserve.take() {
+            self.slab.put_back_empty(reserve);
         }
     }
 }

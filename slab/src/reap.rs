@@ -117,7 +117,7 @@ impl Slab {
         // Cleared first, so that whoever uses the cache from here on wakes it again.
         let (word, bit) = (&self.awake[cache.slot().index() / 64], 1 << (cache.slot().index() % 64));
         word.fetch_and(!bit, Ordering::Relaxed);
-        let mut reaped = Reaped { caches: 1, objects: self.reap_arrays(cache), ..Reaped::default() };
+        let mut reaped = Reaped { caches: 1, ..self.reap_arrays(cache) };
         if pass.is_multiple_of(2) {
             reaped += self.reap_nodes(cache);
         }
@@ -132,12 +132,12 @@ impl Slab {
 
     /// Takes from the CPUs' arrays that nobody has used since the last pass.
     #[doc(alias = "drain_array")]
-    fn reap_arrays(&self, cache: &RawCache) -> usize {
+    fn reap_arrays(&self, cache: &RawCache) -> Reaped {
         let mut touched = [false; 64];
         for (seen, flag) in touched.iter_mut().zip(&cache.touched) {
             *seen = flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Relaxed) != 0;
         }
-        let (limit, mut objects) = (cache.tuning().limit, 0);
+        let (limit, mut objects, mut slabs) = (cache.tuning().limit, 0, 0);
         let idle = |row: u32| !touched[row as usize % touched.len()];
         let (slot, still) = (cache.slot(), || self.is_in_place(cache));
         if self.percpu.has_idle(slot) {
@@ -163,10 +163,10 @@ impl Slab {
                     |_| None,
                 ),
             };
-            self.release_surplus(cache);
+            slabs = self.release_surplus(cache);
         }
         self.percpu.mark(cache.slot());
-        objects
+        Reaped { objects, slabs, ..Reaped::default() }
     }
 
     /// Sends the oldest objects of an idle array home: a fifth of its limit, or half of what there is.
@@ -188,7 +188,7 @@ impl Slab {
             }
         }
         if reaped.objects > 0 {
-            self.release_surplus(cache);
+            reaped.slabs += self.release_surplus(cache);
         }
         for node in cache.nodes {
             let (touched, limit) = {
@@ -197,7 +197,7 @@ impl Slab {
             };
             if !touched {
                 let objects = cache.geometry().objects as usize;
-                reaped.slabs += self.release_free(cache, 0, limit.div_ceil(5 * objects));
+                reaped.slabs += self.release_free_of(cache, node, 0, limit.div_ceil(REAP_SHARE as usize * objects));
             }
         }
         reaped

@@ -310,7 +310,8 @@ impl Slab {
             for page in lists.full.pages().chain(lists.partial.pages()) {
                 // SAFETY: a listed page starts a slab of this cache, and its node is locked.
                 let slab = unsafe { SlabRef::new(page, geometry) };
-                for object in (0..geometry.objects).filter(|index| !slab.is_free(*index)).map(|index| slab.object(index)) {
+                let free = slab.free_objects();
+                for object in (0..geometry.objects).filter(|index| !free.has(*index)).map(|index| slab.object(index)) {
                     if let Some(place) = busy.some.get_mut(busy.live) {
                         *place = Some(Live { object: object.addr(), last: self.last_user(cache, object) });
                     }

@@ -2,6 +2,7 @@
 
 use crate::cache::RawCache;
 use crate::grow::Leaving;
+use crate::node::Node;
 use crate::slab::Slab;
 use kmem_base::percpu::{Idle, Shape};
 
@@ -79,27 +80,28 @@ impl Slab {
 
     /// Gives entirely free slabs back, `most` per node, while a node has more than `keep` free objects. Returns how many.
     pub(crate) fn release_free(&self, cache: &RawCache, keep: usize, most: usize) -> usize {
-        let mut released = 0;
-        for node in cache.nodes {
-            let mut leaving = Leaving::new(self, cache);
-            {
-                let mut lists = node.lock();
-                leaving.take(&mut lists, keep, most);
-            }
-            // Destructors run here, where no lock is held.
-            released += leaving.destroy();
-        }
-        released
+        cache.nodes.iter().map(|node| self.release_free_of(cache, node, keep, most)).sum()
     }
 
-    /// Gives back those entirely free slabs that are too many.
-    pub(crate) fn release_surplus(&self, cache: &RawCache) {
+    /// The same of one node.
+    pub(crate) fn release_free_of(&self, cache: &RawCache, node: &Node, keep: usize, most: usize) -> usize {
+        let mut leaving = Leaving::new(self, cache);
+        {
+            let mut lists = node.lock();
+            leaving.take(&mut lists, keep, most);
+        }
+        // Destructors run here, where no lock is held.
+        leaving.destroy()
+    }
+
+    /// Gives back those entirely free slabs that are too many. Returns how many.
+    pub(crate) fn release_surplus(&self, cache: &RawCache) -> usize {
         let mut leaving = Leaving::new(self, cache);
         for node in cache.nodes {
             let mut lists = node.lock();
             let limit = lists.free_limit;
             leaving.take(&mut lists, limit, usize::MAX);
         }
-        leaving.destroy();
+        leaving.destroy()
     }
 }

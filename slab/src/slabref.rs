@@ -6,7 +6,8 @@
 //! Everything here is under the lock of the slab's node, or the slab is the caller's alone. So nothing here is ordered.
 
 use crate::cache::RawCache;
-use crate::geometry::{Geometry, Placement};
+use crate::geometry::{Geometry, Placement, WORD};
+use kmem_base::config::PAGE_SIZE;
 use kmem_base::fault::{Fault, die};
 use kmem_base::pages::Page;
 use kmem_base::sync::Ordering::Relaxed;
@@ -23,6 +24,28 @@ pub(crate) enum Shelf {
     Partial = 2,
     /// All are.
     Free = 3,
+}
+
+/// A set of objects of one slab: at most a page of words, as only larger objects have slabs of more than one.
+pub(crate) struct Marks([u64; WORDS]);
+
+const WORDS: usize = PAGE_SIZE / WORD / 64;
+
+impl Marks {
+    const fn none() -> Self {
+        Self([0; WORDS])
+    }
+
+    /// Adds an object; false if it was there, or is none.
+    fn mark(&mut self, index: u32) -> bool {
+        let bit = 1 << (index % 64);
+        let new = !self.has(index);
+        self.0.get_mut(index as usize / 64).map(|word| *word |= bit).is_some() && new
+    }
+
+    pub(crate) fn has(&self, index: u32) -> bool {
+        self.0.get(index as usize / 64).is_some_and(|word| word >> (index % 64) & 1 != 0)
+    }
 }
 
 /// A slab as its descriptor knows it. The list's address is in `bits[0]`, the first object's place in `bits[1]`.
@@ -215,15 +238,16 @@ impl<'a> SlabRef<'a> {
         if active == geometry.objects && geometry.placement == Placement::Object {
             return self.list() == 0;
         }
-        let (mut seen, mut sound) = ([0_u64; (1 << 16) / 64 / 4], true);
-        self.each_free(|index| {
-            let (word, bit) = (index as usize / 64, 1 << (index % 64));
-            sound &= index < geometry.objects && seen.get(word).is_some_and(|seen| seen & bit == 0);
-            if let Some(seen) = seen.get_mut(word) {
-                *seen |= bit;
-            }
-        });
+        let (mut seen, mut sound) = (Marks::none(), true);
+        self.each_free(|index| sound &= index < geometry.objects && seen.mark(index));
         sound && self.list_is_placed()
+    }
+
+    /// All free objects, for who asks about many.
+    pub(crate) fn free_objects(&self) -> Marks {
+        let mut marks = Marks::none();
+        self.each_free(|index| _ = marks.mark(index));
+        marks
     }
 
     fn list_is_placed(&self) -> bool {

@@ -99,3 +99,35 @@ fn a_node_without_memory_is_served_by_others() {
     heap.slab.check().unwrap();
     assert_eq!(heap.slab.live_objects(cache), 0);
 }
+
+#[test]
+fn a_pass_takes_of_each_node_a_fifth_of_the_slabs_that_it_may_keep() {
+    let heap = heap(4, false);
+    let cache = heap.cache(8192, Flags::NONE);
+    heap.slab.tune(cache, 200, 100, 0).unwrap();
+    // So many free slabs as a node may keep: 300 objects and a slab's, 8 in each.
+    let slabs: Vec<Vec<_>> = (0..4)
+        .map(|cpu| {
+            on_cpu(Some(cpu));
+            heap.alloc_many(cache, 300)
+        })
+        .collect();
+    for (cpu, objects) in slabs.into_iter().enumerate() {
+        on_cpu(Some(cpu as u32));
+        heap.free_all(cache, objects);
+    }
+    heap.slab.tune(cache, 200, 100, 0).unwrap();
+    let info = || heap.slab.cache_info(cache);
+    let kept = info().free_slabs;
+    assert!(kept >= 4 * 30 && info().slabs() == kept);
+    let fifth = 308_usize.div_ceil(5 * 8);
+    // A node whose free slabs were taken from is spared once.
+    on_cpu(Some(0));
+    let object = heap.alloc_many(cache, 1);
+    for nodes in [3, 4] {
+        heap.slab.reap_tick();
+        assert_eq!(heap.slab.reap_tick().slabs, nodes * fifth);
+    }
+    heap.free_all(cache, object);
+    heap.slab.check().unwrap();
+}

@@ -5,7 +5,7 @@ mod common;
 use common::{Heap, on_cpu};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_slab::{DebugError, Flags, Front, Mempool, RawCache, Slab, Spec};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -33,7 +33,14 @@ unsafe fn destroy(_object: *mut u8, context: *mut ()) {
         slab.reap_tick();
         slab.shrink(cache);
     }
-    assert!(context.fuse.fetch_sub(1, Ordering::Relaxed) != 1, "the fuse is blown");
+    blow(&context.fuse);
+}
+
+/// Unwinds, without a word, if it is time.
+fn blow(fuse: &AtomicI64) {
+    if fuse.fetch_sub(1, Ordering::Relaxed) == 1 {
+        resume_unwind(Box::new("the fuse is blown"));
+    }
 }
 
 fn heap() -> Heap {
@@ -190,7 +197,7 @@ fn a_bulk_allocation_in_a_checked_cache_gives_back_as_checks_want_it() {
     unsafe fn construct(_object: *mut u8, context: *mut ()) {
         // SAFETY: the caller's.
         let fuse = unsafe { &*context.cast::<AtomicI64>() };
-        assert!(fuse.fetch_sub(1, Ordering::Relaxed) != 1, "the fuse is blown");
+        blow(fuse);
     }
     let heap = heap();
     let fuse: &'static AtomicI64 = Box::leak(Box::new(AtomicI64::new(100)));
@@ -227,12 +234,20 @@ fn a_pool_that_goes_gives_everything_back() {
         let heap = heap();
         let (cache, context) = cache(&heap, front, false);
         heap.slab.tune(cache, 8, 4, 0).unwrap();
-        let pool = Mempool::new(heap.slab, cache, 200).unwrap();
-        let queued = heap.slab.cache_info(cache);
-        assert!(queued.live() >= 200);
-        context.fuse.store(3, Ordering::Relaxed);
-        unwinds(|| drop(pool));
-        assert_eq!(heap.slab.live_objects(cache), 0);
+        let mut used = 0;
+        for round in 0..40 {
+            let pool = Mempool::new(heap.slab, cache, 1000).unwrap();
+            assert_eq!(heap.slab.live_objects(cache), 1000);
+            context.fuse.store(3, Ordering::Relaxed);
+            unwinds(|| drop(pool));
+            context.fuse.store(0, Ordering::Relaxed);
+            assert_eq!(heap.slab.live_objects(cache), 0);
+            heap.slab.shrink(cache);
+            if round == 0 {
+                used = heap.slab.pages().used();
+            }
+        }
+        assert_eq!(heap.slab.pages().used(), used, "nor is the reserve's own memory lost");
         works_as_before(&heap, cache);
     }
 }

@@ -5,6 +5,8 @@ use crate::made::{Made, guarded};
 use kmem_slab::{Flags, RawCache, Slab};
 use kmem_testkit::Shadow;
 use std::alloc::Layout;
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 pub(super) struct Handle {
@@ -13,13 +15,16 @@ pub(super) struct Handle {
     pub(super) pool: Option<Pool>,
     pub(super) general: bool,
     objects: Vec<*mut u8>,
+    /// Where objects without bytes are, which the shadow cannot tell apart.
+    empty: RefCell<HashSet<usize>>,
     made: Option<Box<Made>>,
     destructor: bool,
 }
 
 impl Handle {
     pub(super) fn new(cache: &'static RawCache, layout: Layout, general: bool, made: Option<Box<Made>>, destructor: bool) -> Self {
-        Self { cache, layout, pool: None, general, objects: Vec::new(), made, destructor }
+        let (objects, empty) = (Vec::new(), RefCell::default());
+        Self { cache, layout, pool: None, general, objects, empty, made, destructor }
     }
 
     /// Objects in use by this handle.
@@ -41,6 +46,10 @@ impl Handle {
 
     /// Notes an object that the cache handed out.
     pub(super) fn note(&self, shadow: &mut Shadow, object: *mut u8) {
+        if self.layout.size() == 0 {
+            assert!(object.addr().is_multiple_of(self.layout.align()) && self.empty.borrow_mut().insert(object.addr()));
+            return;
+        }
         // SAFETY: the object is the handle's.
         unsafe {
             if let Some(made) = &self.made {
@@ -58,6 +67,10 @@ impl Handle {
 
     /// Leaves an object as its next user wants to find it.
     pub(super) fn leave(&self, shadow: &mut Shadow, object: *mut u8) {
+        if self.layout.size() == 0 {
+            assert!(self.empty.borrow_mut().remove(&object.addr()));
+            return;
+        }
         // SAFETY: the object is the handle's, and filled by the shadow.
         unsafe {
             shadow.freeing(object, self.layout).unwrap_or_else(|wrong| panic!("{wrong}"));
