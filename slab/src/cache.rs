@@ -224,6 +224,7 @@ impl RawCache {
     }
 
     /// Bytes that its creator asked for.
+    #[doc(alias = "kmem_cache_size")]
     #[must_use]
     pub const fn object_size(&self) -> usize {
         self.object as usize

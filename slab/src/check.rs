@@ -5,6 +5,7 @@ use crate::node::Lists;
 use crate::slab::Slab;
 use crate::slabref::{Shelf, SlabRef};
 use kmem_base::pages::{Kind, Page};
+use kmem_base::percpu::EachSheaf;
 use kmem_base::sync::Ordering;
 
 /// An invariant that does not hold.
@@ -20,6 +21,8 @@ pub enum Broken {
     Freelist,
     /// Counts of free objects, slabs or queued objects disagree.
     Conservation,
+    /// What stands before the slabs is not of the cache, or is in two places at once.
+    Queued,
 }
 
 impl core::fmt::Display for Broken {
@@ -30,6 +33,7 @@ impl core::fmt::Display for Broken {
             Self::Shelf => "slab list: a page on it does not belong there",
             Self::Freelist => "slab: the list of free objects is damaged",
             Self::Conservation => "objects: more queued or free than there are, or counted wrongly",
+            Self::Queued => "objects: queued in two places at once, or where they do not belong",
         })
     }
 }
@@ -61,8 +65,37 @@ impl Slab {
         if out > info.objects || !self.percpu.check(cache.slot()) {
             return Err(Broken::Conservation);
         }
-        Ok(())
+        let mut sound = true;
+        self.percpu.look(cache.slot(), || self.is_in_place(cache), |sheaves| sound &= self.each_is_once(cache, sheaves));
+        if sound { Ok(()) } else { Err(Broken::Queued) }
     }
+
+    /// True if each object before the slabs is one of the cache's, not free in its slab, and in one place. Where no drain runs.
+    fn each_is_once(&self, cache: &RawCache, sheaves: &EachSheaf<'_>) -> bool {
+        let (mut sound, shape) = (true, cache.tuning().shape());
+        sheaves(&mut |objects| sound &= objects.iter().all(|object| self.pages.slab_of(as_owner(cache), object.addr()).is_ok()));
+        for (home, node) in cache.nodes.iter().enumerate() {
+            let lists = node.lock();
+            for page in lists.pages() {
+                // SAFETY: a slab of this cache, whose lists are locked.
+                let slab = unsafe { SlabRef::new(page, cache.geometry()) };
+                let (mut seen, range) = (slab.free_objects(), page.address()..page.address() + cache.geometry().bytes());
+                let mut once = |objects: &[*mut u8]| {
+                    let inside = objects.iter().map(|object| object.addr()).filter(|object| range.contains(object));
+                    inside.for_each(|object| sound &= slab.index_of(object).is_some_and(|index| seen.mark(index)));
+                };
+                sheaves(&mut once);
+                lists.shared.iter().for_each(|shared| once(shared.objects()));
+                cache.nodes.iter().filter_map(|node| node.aliens.get(home)).for_each(|alien| alien.each(&mut once));
+                cache.depots.iter().for_each(|depot| depot.each(shape, &mut once));
+            }
+        }
+        sound
+    }
+}
+
+const fn as_owner(cache: &RawCache) -> *const () {
+    core::ptr::from_ref(cache).cast()
 }
 
 fn check_lists(cache: &RawCache, home: usize, lists: &Lists) -> Result<(), Broken> {

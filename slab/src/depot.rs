@@ -137,6 +137,20 @@ impl Depot {
         magazines.empty.pop().map(|block| unsafe { Sheaf::new(block, shape) })
     }
 
+    /// Calls `each` with the objects of every full magazine. Where no drain runs, and magazines have `shape`.
+    pub(crate) fn each(&self, shape: Shape, each: &mut dyn FnMut(&[*mut u8])) {
+        let magazines = self.magazines.lock();
+        let mut block = magazines.full.head;
+        while !block.is_null() {
+            let objects = block.cast::<*mut u8>().wrapping_add(shape.sentinel() + 1);
+            // SAFETY: a block of the full stack: a full magazine of the slot's shape, under its link.
+            unsafe {
+                each(core::slice::from_raw_parts(objects, shape.cap as usize));
+                block = block.cast::<*mut u8>().read();
+            }
+        }
+    }
+
     /// Full and empty magazines kept.
     pub(crate) fn len(&self) -> (u32, u32) {
         let magazines = self.magazines.lock();

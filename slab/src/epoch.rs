@@ -120,6 +120,7 @@ impl Grace {
 }
 
 impl Drop for Pinned<'_> {
+    #[doc(alias = "rcu_read_unlock")]
     fn drop(&mut self) {
         // Release pairs with the Acquire in `advance`.
         self.grace.readers[self.row].0[self.side].fetch_sub(1, Ordering::Release);

@@ -1,4 +1,4 @@
-//! Freeing: what happens when the CPU's array is full. Theory 3.3.
+//! Freeing: what happens when the CPU's array is full. Theory 3.2.
 
 use crate::cache::{Front, RawCache};
 use crate::grow::Leaving;

@@ -2,13 +2,12 @@
 
 extern crate std;
 
-use crate::cache::{Front, RawCache, Spec};
+use crate::cache::{Front, RawCache, Spec, Tuning};
 use crate::explore::explore;
 use crate::slab::Slab;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::run_on;
 use kmem_base::source::Scratch;
-use kmem_base::sync::Ordering;
 use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -180,7 +179,7 @@ fn loom_the_reaper_prunes_an_array_while_it_is_used() {
         slab.reap_tick();
         let owner = |slab: &Slab| take(slab, cache, 1);
         held.append(&mut beside(&slab, owner, |slab| {
-            slab.reap_tick();
+            slab.reap_arrays(cache);
         }));
         settle(&slab, cache, held);
     });
@@ -198,7 +197,7 @@ fn loom_an_array_refilled_beside_a_pass_counts_as_touched() {
         let theirs = slab.clone();
         let reaper = thread::spawn(move || {
             run_on(1);
-            theirs.reap_tick().objects
+            theirs.reap_arrays(cache).objects
         });
         held.append(&mut take(&slab, cache, 1));
         assert_eq!(reaper.join().unwrap(), 0);
@@ -213,16 +212,17 @@ fn loom_a_pass_puts_nothing_back_once_sharing_was_tuned_off() {
         let (slab, cache) = up(&SOURCE, Front::Arrays, 1);
         let objects = take(&slab, cache, 2);
         give(&slab, cache, &objects);
-        // A look at the nodes, as every second pass takes one: from here on what is shared is idle.
-        slab.passes.store(1, Ordering::Relaxed);
-        slab.reap_tick();
-        assert_eq!(slab.cache_info(cache).shared, 1);
-        slab.passes.store(1, Ordering::Relaxed);
+        // The first look: from here on what is shared is idle.
+        assert_eq!((slab.reap_shared(cache, 0), slab.cache_info(cache).shared), (0, 1));
         let reaper = |slab: &Slab| {
-            slab.reap_tick();
+            slab.reap_shared(cache, 0);
             Vec::new()
         };
-        let held = beside(&slab, reaper, |slab| slab.tune(cache, 2, 1, 0).unwrap());
+        let held = beside(&slab, reaper, |slab| {
+            // What `tune` does about it, without the drain of the rows.
+            slab.take_effect(cache, Tuning { limit: 1, batch: 1, shared: 0 });
+            slab.empty_shared(cache);
+        });
         assert_eq!(slab.cache_info(cache).shared, 0);
         settle(&slab, cache, held);
     });

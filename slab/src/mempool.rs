@@ -30,11 +30,12 @@ pub struct Element<'a> {
 unsafe impl Send for Element<'_> {}
 
 impl Mempool {
-    /// A pool with `count` objects of `cache` set aside: 1 to 8191. `None` if there is no memory for all of them.
+    /// A pool with `count` objects of `cache` set aside: 1 to 8191. `None` if there is no memory for all of them, or the cache is none of
+    /// `slab`'s.
     #[doc(alias = "mempool_create_slab_pool")]
     #[must_use]
     pub fn new(slab: &'static Slab, cache: &'static RawCache, count: u32) -> Option<Self> {
-        if !(1..=MOST_QUEUED).contains(&count) {
+        if !(1..=MOST_QUEUED).contains(&count) || !slab.is_in_place(cache) {
             return None;
         }
         let reserve = slab.empty_sheaf(Shape::holding(count))?;
@@ -86,6 +87,7 @@ impl Mempool {
 }
 
 impl Drop for Mempool {
+    #[doc(alias = "mempool_destroy")]
     fn drop(&mut self) {
         // Nothing borrows the pool: what it has is all that is left of it.
         let given_up = GivenUp { slab: self.slab, reserve: self.reserve.lock().take() };

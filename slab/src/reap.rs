@@ -132,7 +132,7 @@ impl Slab {
 
     /// Takes from the CPUs' arrays that nobody has used since the last pass.
     #[doc(alias = "drain_array")]
-    fn reap_arrays(&self, cache: &RawCache) -> Reaped {
+    pub(crate) fn reap_arrays(&self, cache: &RawCache) -> Reaped {
         let mut touched = [false; 64];
         for (seen, flag) in touched.iter_mut().zip(&cache.touched) {
             *seen = flag.load(Ordering::Relaxed) != 0 && flag.swap(0, Ordering::Relaxed) != 0;
@@ -213,18 +213,19 @@ impl Slab {
         (0..nodes).map(|here| self.drain_alien(cache, here, home)).sum()
     }
 
-    fn reap_shared(&self, cache: &RawCache, node: usize) -> usize {
+    /// A fifth of a node's shared array, or half of it if it holds less, unless it was used since the last look.
+    pub(crate) fn reap_shared(&self, cache: &RawCache, node: usize) -> usize {
         let most = cache.tuning().shared_objects();
         let taken = {
             let mut lists = cache.nodes[node].lock();
             if core::mem::take(&mut lists.shared_touched) { None } else { lists.shared.take() }
         };
         let Some(mut shared) = taken else { return 0 };
-        let objects = if shared.is_empty() { 0 } else { self.prune(cache, &mut shared, most) };
+        let objects = self.prune(cache, &mut shared, most);
         let left = {
             let mut lists = cache.nodes[node].lock();
             // Nobody keeps an empty one, or one of another size.
-            if shared.is_empty() || lists.shared.is_some() || cache.tuning().shared_objects() != most {
+            if shared.is_empty() || lists.shared.is_some() || cache.tuning().shared_objects() != shared.shape().cap {
                 Some(shared)
             } else {
                 lists.shared = Some(shared);

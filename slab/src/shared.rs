@@ -20,6 +20,13 @@ impl Alien {
         Self(Lock::new(None))
     }
 
+    /// Calls `each` with the objects in it.
+    pub(crate) fn each(&self, each: &mut dyn FnMut(&[*mut u8])) {
+        if let Some(sheaf) = &*self.0.lock() {
+            each(sheaf.objects());
+        }
+    }
+
     /// Objects in it.
     pub(crate) fn len(&self) -> usize {
         self.0.lock().as_ref().map_or(0, |sheaf| sheaf.len() as usize)

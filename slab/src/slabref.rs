@@ -37,7 +37,7 @@ impl Marks {
     }
 
     /// Adds an object; false if it was there, or is none.
-    fn mark(&mut self, index: u32) -> bool {
+    pub(crate) fn mark(&mut self, index: u32) -> bool {
         let bit = 1 << (index % 64);
         let new = !self.has(index);
         self.0.get_mut(index as usize / 64).map(|word| *word |= bit).is_some() && new

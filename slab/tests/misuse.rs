@@ -4,7 +4,7 @@ mod common;
 
 use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_slab::{Flags, Front, RawCache, Spec};
+use kmem_slab::{Broken, Flags, Front, RawCache, Spec};
 use kmem_testkit::child::expect_abort;
 
 fn heap() -> Heap {
@@ -211,4 +211,31 @@ fn verify_finds_what_was_written_without_ending_the_program() {
     assert!(heap.slab.verify(cache).is_ok());
     free(&heap, cache, used);
     heap.destroy(cache).unwrap();
+}
+
+#[test]
+fn a_walk_finds_an_object_in_two_places_before_it_does_harm() {
+    for (front, count) in [(Front::Arrays, 1), (Front::Magazines, 1), (Front::Magazines, 40)] {
+        let heap = heap();
+        let cache = heap.slab.create(&Spec::new("test", 64, 8).behind(front)).unwrap();
+        let other = heap.cache(64, Flags::NONE);
+        // With as many objects before the slabs as bring the first free to the depot.
+        heap.free_all(cache, heap.alloc_many(cache, count));
+        let [object, spare, foreign] = [cache, cache, other].map(|cache| heap.slab.alloc_object(cache));
+        let found = |wrong: *mut u8| {
+            free(&heap, cache, wrong);
+            let found = heap.slab.check_cache(cache);
+            assert_eq!(heap.slab.alloc_object(cache), wrong, "the next to go out again");
+            found
+        };
+        assert_eq!(found(object), Ok(()));
+        assert_eq!(found(foreign), Err(Broken::Queued));
+        assert_eq!(found(object.wrapping_add(8)), Err(Broken::Queued));
+        free(&heap, cache, object);
+        assert_eq!(found(object), Err(Broken::Queued));
+        assert_eq!(heap.slab.check_cache(cache), Ok(()));
+        heap.free_all(cache, [spare]);
+        heap.free_all(other, [foreign]);
+        heap.destroy(cache).unwrap();
+    }
 }

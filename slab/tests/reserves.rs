@@ -77,6 +77,8 @@ fn a_pool_that_cannot_be_filled_is_none_and_keeps_nothing() {
     assert!(Mempool::new(heap.slab, cache, 5000).is_none());
     assert!(Mempool::new(heap.slab, cache, 0).is_none() && Mempool::new(heap.slab, cache, 9000).is_none());
     assert_eq!(heap.slab.live_objects(cache), 0);
+    let stranger = Heap::with_front(false).cache(4096, Flags::NONE);
+    assert!(Mempool::new(heap.slab, stranger, 1).is_none());
     heap.destroy(cache).unwrap();
 }
 

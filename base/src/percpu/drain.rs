@@ -135,7 +135,7 @@ impl PerCpu {
         }
     }
 
-    fn exchange(&self, row: u32, place: Place) -> u64 {
+    pub(super) fn exchange(&self, row: u32, place: Place) -> u64 {
         let _row = self.table.is_locked().then(|| Row::wait(&self.table, row));
         let word = self.table.word(row, place.offset());
         // Rows of CPUs that the process never ran on stay without memory. A word that is 0 stays so: nothing is installed during a drain.

@@ -26,6 +26,7 @@ pub use blocks::Blocks;
 pub use drain::Idle;
 #[cfg(all(not(loom), any(test, feature = "testing")))]
 pub use faked::fake_cpus;
+pub use prune::EachSheaf;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
 pub use rseq::MEMBARRIER;
 #[cfg(loom)]

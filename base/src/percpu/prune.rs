@@ -6,6 +6,9 @@ use super::word::{Shape, Sheaf, Word};
 use super::{PerCpu, Row};
 use crate::sync::Ordering;
 
+/// Calls what it is called with once per sheaf, with the sheaf's objects.
+pub type EachSheaf<'a> = dyn Fn(&mut dyn FnMut(&[*mut u8])) + 'a;
+
 impl PerCpu {
     /// Hands the main sheaf of `slot` in each of `rows` to `prune`, and puts back what that returns: the same sheaf, or none. Rows that have changed since [`Self::mark`] are left
     /// alone. False if running sequences cannot be interrupted, or the slot is not `still` what the caller thinks it is: then nothing
@@ -20,6 +23,38 @@ impl PerCpu {
         still: impl FnOnce() -> bool,
         mut prune: impl FnMut(Sheaf) -> Option<Sheaf>,
     ) -> bool {
+        self.while_stopped(slot, still, |shape| self.prune_rows(slot, shape, &rows, &mut prune))
+    }
+
+    /// Calls `look` with the main and spare sheaves of `slot`, those of 64 rows at a time, which are out of their rows meanwhile: it is given
+    /// something that calls back with each sheaf's objects, as often as it is called. The rest is as for [`Self::prune`].
+    pub fn look(&self, slot: Slot, still: impl FnOnce() -> bool, mut look: impl FnMut(&EachSheaf<'_>)) -> bool {
+        self.while_stopped(slot, still, |shape| {
+            let mut first = 0;
+            while first < self.cpus() {
+                let rows = first..self.cpus().min(first + ROWS_AT_ONCE as u32);
+                let (mut mains, mut spares) = ([Word::NONE; ROWS_AT_ONCE], [Word::NONE; ROWS_AT_ONCE]);
+                self.take_mains(slot, rows.clone(), &|_| true, &mut mains);
+                rows.clone().zip(&mut spares).for_each(|(row, spare)| *spare = Word(self.exchange(row, Place::spare(slot))));
+                look(&|each| {
+                    for word in mains.iter().chain(&spares) {
+                        // SAFETY: taken out by the protocol, so ours, and of the slot's shape; only looked at before it goes back.
+                        if let Some(sheaf) = unsafe { Sheaf::from_word(*word, self.base(), shape) } {
+                            each(sheaf.objects());
+                        }
+                    }
+                });
+                for ((row, main), spare) in rows.clone().zip(mains).zip(spares) {
+                    self.put_back(row, Place::main(slot), main);
+                    self.put_back(row, Place::spare(slot), spare);
+                }
+                first = rows.end;
+            }
+        })
+    }
+
+    /// Calls `f` with the slot's shape while nobody can install a sheaf. False if it was not called.
+    fn while_stopped(&self, slot: Slot, still: impl FnOnce() -> bool, f: impl FnOnce(Shape)) -> bool {
         let _one_at_a_time = self.drain.lock();
         if !still() {
             return false;
@@ -30,7 +65,7 @@ impl PerCpu {
         control.epoch.fetch_add(1, Ordering::Release);
         let interrupted = shape.cap > 0 && self.interrupt();
         if interrupted {
-            self.prune_rows(slot, shape, &rows, &mut prune);
+            f(shape);
         }
         // Release pairs with the Acquire in `lease`.
         control.epoch.fetch_add(1, Ordering::Release);
@@ -47,19 +82,22 @@ impl PerCpu {
                 // SAFETY: taken out by the protocol, so ours, and of the slot's shape.
                 let sheaf = unsafe { Sheaf::from_word(main, self.base(), shape) };
                 if let Some(left) = sheaf.and_then(&mut *prune) {
-                    self.put_back(row, slot, left.into_word(self.base()));
+                    self.put_back(row, Place::main(slot), left.into_word(self.base()));
                 }
             }
             first = rows.end;
         }
     }
 
-    fn put_back(&self, row: u32, slot: Slot, main: Word) {
+    fn put_back(&self, row: u32, place: Place, sheaf: Word) {
+        if sheaf.is_none() {
+            return;
+        }
         let _row = self.table.is_locked().then(|| Row::wait(&self.table, row));
-        let word = self.table.word(row, Place::main(slot).offset());
+        let word = self.table.word(row, place.offset());
         // Where rows are locked, a push may have begun nothing: an odd epoch keeps everybody from installing there, too.
         debug_assert_eq!(word.load(Ordering::Relaxed), 0);
         // Release: the sheaf's contents before its word. Pairs with the load of a push or pop on that CPU, which depends on it.
-        word.store(main.0, Ordering::Release);
+        word.store(sheaf.0, Ordering::Release);
     }
 }
