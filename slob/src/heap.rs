@@ -26,7 +26,7 @@ struct Find {
     at: usize,
 }
 
-/// A heap for one thread at a time. See the crate's theory.
+/// A heap for one thread at a time. See theory 3.
 #[derive(Debug)]
 pub struct Heap<G, M> {
     /// Where unit 0 would be.
