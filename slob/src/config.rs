@@ -1,8 +1,6 @@
 //! Constants, each with its unit and its reason.
 
-/// Bytes of a unit, in which the heap counts: two, as in SLOB. A free unit has room for one number of sixteen bits, which is what the
-/// sign encoding of [`crate::holes`] needs.
-pub const UNIT: usize = 8;
+pub use crate::unit::UNIT;
 
 /// Bytes of a page: what has a word in the table, a list of its own, and goes back to the system whole.
 pub const PAGE: usize = 4096;

@@ -26,7 +26,7 @@ struct Find {
     at: usize,
 }
 
-/// A heap for one thread at a time. See the crate's theory.
+/// A heap for one thread at a time. See theory 3.
 #[derive(Debug)]
 pub struct Heap<G, M> {
     /// Where unit 0 would be.
@@ -158,6 +158,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
                 let may_fit = word.bit() == lowest && (word.ends_free() || word.largest() >= size);
                 if may_fit && (!M::CHECKED || self.vet_list(page)) {
                     probes -= 1;
+                    M::probe();
                     let find = self.scan(page, size, align).0;
                     if find.is_some() {
                         return find;

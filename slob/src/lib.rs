@@ -14,6 +14,9 @@ mod paged;
 mod shared;
 mod stats;
 mod table;
+#[cfg_attr(feature = "fine", path = "unit_of_2.rs")]
+#[cfg_attr(not(feature = "fine"), path = "unit_of_8.rs")]
+mod unit;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 mod word;
@@ -24,6 +27,7 @@ pub use ground::Ground;
 pub use grow::{Grow, More};
 pub use header::HEADER;
 pub use heap::Heap;
+pub use kmem_base::fault::Fault;
 pub use mode::{Mode, Unchecked};
 pub use paged::Paged;
 pub use shared::{Alone, RawLock, Shared};

@@ -9,6 +9,10 @@ pub trait Mode {
 
     /// Called with what is wrong and the address that showed it. The operation is not carried out if this returns.
     fn fault(fault: Fault, address: usize);
+
+    /// Called for each page that an allocation looks into, at most [`PROBES`](crate::config::PROBES) times by one: for whoever counts.
+    #[inline]
+    fn probe() {}
 }
 
 /// Nothing is verified. A list that was overwritten loses memory or gives it out twice, but no operation leads out of its page or goes

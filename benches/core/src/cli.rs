@@ -12,7 +12,7 @@ use crate::contestant::{self, Contestant, Program};
 use crate::harness::{self, Harness, RowResult, Task};
 use crate::params::Params;
 use crate::session::{Facts, Session, merge};
-use crate::{Error, Result, count, machine, page, report, slab, versus, zpool};
+use crate::{Error, Result, count, footprint, machine, page, report, slab, versus, zpool};
 
 const ALL: &str = "all";
 const REPORT: &str = "report";
@@ -76,6 +76,7 @@ pub(crate) fn command() -> Command {
         .subcommand(Page::augment_args(Command::new(REPORT).about("writes the page of results and its charts from saved runs")))
         .subcommand(Command::new(queues::Queues.name()).about(queues::Queues.about()))
         .subcommand(slab::command())
+        .subcommand(footprint::command())
         .subcommand(Command::new(zpool::NAME).about(zpool::ABOUT))
         .subcommand(count::command())
         .subcommand(child_command());
@@ -103,6 +104,10 @@ pub(crate) fn run(program: &Program, matches: &ArgMatches) -> Result<ExitCode> {
     if name == slab::NAME {
         let contestants = program.select(&common.alloc)?;
         print!("{}", slab::run(program, &contestants, flags, common.scale(), common.runs)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if name == footprint::NAME {
+        print!("{}", footprint::run(program, flags, common.scale(), common.runs)?);
         return Ok(ExitCode::SUCCESS);
     }
     if name == queues::Queues.name() {

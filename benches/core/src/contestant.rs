@@ -45,6 +45,9 @@ pub const KMEM_SLAB: Contestant = Contestant { name: "kmem-slab", allocator: c"s
 /// The same behind magazines instead of array caches.
 pub const KMEM_MAGAZINES: Contestant = Contestant { name: "kmem-magazines", env: &[("KMEM_CONF", "front:magazines")], ..KMEM_SLAB };
 
+/// kmem over one heap without size classes or queues, for small systems: only if asked for.
+pub const KMEM_SLOB: Contestant = Contestant { name: "kmem-slob", allocator: c"slob", by_default: false, ..KMEM };
+
 /// The C library's malloc, which is Rust's default.
 pub const GLIBC: Contestant = Contestant { name: "glibc", allocator: c"glibc", env: &[], by_default: true, version: glibc_version };
 

@@ -37,7 +37,7 @@ mod zpool;
 
 use std::process::ExitCode;
 
-pub use contestant::{Contestant, GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_SLAB, Program, Setting};
+pub use contestant::{Contestant, GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_SLAB, KMEM_SLOB, Program, Setting};
 
 /// The one error type: it is only ever shown.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -46,10 +46,6 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// Does what the command line asks for.
 pub fn run(program: &'static Program) -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("footprint") {
-        footprint::run();
-        return ExitCode::SUCCESS;
-    }
     if bench::was_empty_program() {
         return ExitCode::SUCCESS;
     }

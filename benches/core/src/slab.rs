@@ -5,7 +5,7 @@ mod contest;
 mod fit;
 mod loads;
 mod malloc_test;
-mod markdown;
+pub(crate) mod markdown;
 mod messages;
 mod shapes;
 mod shrink;
@@ -86,6 +86,6 @@ impl Part {
 }
 
 /// Whether a target is reached.
-fn verdict(reached: bool) -> String {
+pub(crate) fn verdict(reached: bool) -> String {
     if reached { "reached" } else { "MISSED" }.to_owned()
 }

@@ -138,6 +138,20 @@ fn every_part_of_the_report_on_slabs_has_its_table() {
     assert!(one.contains("## Shapes") && one.matches("## ").count() == 1, "{one}");
 }
 
+#[test]
+fn every_part_of_the_report_on_footprints_has_its_table() {
+    let output = kmem_bench(&["footprint", "--tiny", "--runs", "1"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let all = text(&output.stdout);
+    let parts =
+        ["## Heap efficiency", "## A recorded program", "## Mix of a system's start", "## Bounded work", "## Drift", "## Speed"];
+    for part in parts.into_iter().chain(["talc", "dlmalloc", "rlsf", "linked_list", "llff", "tlsf", "buddy", "kmem over slab"]) {
+        assert!(all.contains(part), "{part} is missing in\n{all}");
+    }
+    let one = text(&kmem_bench(&["footprint", "trace"]).stdout);
+    assert!(one.contains("| kmem-slob") && one.matches("## ").count() == 1, "{one}");
+}
+
 #[cfg(not(feature = "count"))]
 #[test]
 fn counting_takes_a_build_that_counts() {

@@ -45,7 +45,8 @@ pub(crate) const BENCHES: &[&dyn Bench] = &[
 pub(crate) use startup::was_empty_program;
 
 /// Benchmarks of kmem against itself, which have reports of their own.
-pub(crate) const ALONE: &[&dyn Bench] = &[&queues::Queues, &request_response::RequestResponse, &crate::zpool::Kept];
+pub(crate) const ALONE: &[&dyn Bench] =
+    &[&queues::Queues, &request_response::RequestResponse, &crate::zpool::Kept, &crate::footprint::Boot];
 
 /// One benchmark: a set of rows, each run by every contestant in a process of its own.
 pub(crate) trait Bench: Sync {

@@ -29,6 +29,11 @@ impl Buffer {
         self.len
     }
 
+    /// Where it is, and its length: for a heap that is made elsewhere.
+    pub(super) fn parts(&mut self) -> (*mut u8, usize) {
+        (self.at, self.len)
+    }
+
     /// A heap in the first `len` bytes. The one before must be gone.
     pub(super) fn heap(&mut self, peer: &Peer, len: usize) -> Box<dyn Heap> {
         assert!(len <= self.len);

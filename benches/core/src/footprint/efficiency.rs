@@ -5,11 +5,43 @@
 use std::alloc::Layout;
 
 use super::arena::{Block, Buffer};
-use super::peers::{Heap, Peer};
+use super::peers::{Heap, PEERS, Peer};
+use super::{behind, percent};
+use crate::bench::Scale;
 use crate::rng::Rng;
+use crate::slab::markdown::section;
+use crate::slab::verdict;
 
 const MAX_SIZE: usize = 10_000;
 const MAX_RESIZED: usize = 10 * MAX_SIZE;
+
+/// Bytes of the heaps, and how often each is filled.
+const HEAPS: [(usize, usize); 4] = [(256 << 10, 200), (1 << 20, 100), (4 << 20, 40), (16 << 20, 20)];
+/// Points of a hundred by which the best may be better.
+const BEHIND: f64 = 0.005;
+
+pub(super) fn report(scale: Scale) -> String {
+    let heaps = &HEAPS[..scale.pick(1, 3, 4)];
+    let mut buffer = Buffer::new(heaps.last().map_or(0, |heap| heap.0));
+    let mut rows: Vec<_> = PEERS.iter().map(|peer| (vec![peer.name.to_owned()], Vec::new())).collect();
+    for (len, rounds) in heaps {
+        for (peer, (cells, shares)) in PEERS.iter().zip(&mut rows) {
+            let share = measure(peer, &mut buffer, *len, scale.pick(2, *rounds / 4, *rounds));
+            cells.push(percent(share));
+            shares.push(share);
+        }
+    }
+    let lag = |heap: usize| behind(rows[0].1[heap], rows[1..].iter().map(|row| row.1[heap]));
+    let last = ["slob behind the best by".to_owned()].into_iter().chain((0..heaps.len()).map(|heap| percent(lag(heap)))).collect();
+    let judged = ["target".to_owned()].into_iter().chain((0..heaps.len()).map(|heap| verdict(lag(heap) <= BEHIND))).collect();
+    let lines: Vec<Vec<String>> = rows.iter().map(|row| row.0.clone()).chain([last, judged]).collect();
+    let head: Vec<_> = heaps.iter().map(|(len, _)| format!("{} KiB", len >> 10)).collect();
+    let head: Vec<_> = [""].into_iter().chain(head.iter().map(String::as_str)).collect();
+    let about = "Percent of the heap in use when the first request is refused, by the method that talc publishes: random blocks are \
+                 allocated (4 to 10000 bytes), freed and resized (to less than 100000). Means over heaps filled with the same sequences. \
+                 Target: first, or within 0.5.";
+    section("Heap efficiency", about, &head, &lines)
+}
 
 /// A size of 4 bytes to less than `max`, biased to small ones.
 pub(super) fn size(rng: &mut Rng, max: usize) -> usize {

@@ -40,24 +40,27 @@ type Make = unsafe fn(at: *mut u8, len: usize) -> Box<dyn Heap>;
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) make: Make,
-    /// Takes time in proportion to its holes for every operation: not measured where there are many.
-    pub(super) is_slow: bool,
 }
 
 /// Everybody.
 pub(super) const PEERS: &[Peer] = &[
-    Peer { name: SLOB, make: slob, is_slow: false },
-    Peer { name: "talc", make: talc, is_slow: false },
-    Peer { name: "dlmalloc", make: dlmalloc, is_slow: false },
-    Peer { name: "rlsf", make: rlsf, is_slow: false },
-    Peer { name: "linked_list_allocator", make: linked_list, is_slow: true },
-    Peer { name: "embedded-alloc llff", make: llff, is_slow: true },
-    Peer { name: "embedded-alloc tlsf", make: tlsf, is_slow: false },
-    Peer { name: "buddy_system_allocator", make: buddy, is_slow: false },
+    Peer { name: SLOB, make: slob },
+    Peer { name: TALC, make: talc },
+    Peer { name: "dlmalloc", make: dlmalloc },
+    Peer { name: "rlsf", make: rlsf },
+    Peer { name: "linked_list_allocator", make: linked_list },
+    Peer { name: "embedded-alloc llff", make: llff },
+    Peer { name: "embedded-alloc tlsf", make: tlsf },
+    Peer { name: "buddy_system_allocator", make: buddy },
 ];
 
 /// Ours.
 pub(super) const SLOB: &str = "kmem-slob";
+/// Whose speed is compared.
+pub(super) const TALC: &str = "talc";
+/// The other back ends of kmem, which have memory of their own: only for speed.
+pub(super) const SLAB: Peer = Peer { name: "kmem over slab", make: slab };
+pub(super) const SLUBQ: Peer = Peer { name: "kmem over slubq", make: slubq };
 
 struct Slob(kmem::slob::Heap<Fixed, Unchecked>);
 
@@ -100,6 +103,14 @@ impl<A: GlobalAlloc> Heap for Global<A> {
         // SAFETY: the caller's.
         unsafe { self.0.realloc(block, layout, bytes) }
     }
+}
+
+unsafe fn slab(_: *mut u8, _: usize) -> Box<dyn Heap> {
+    Box::new(Global(kmem::Kmem::<kmem::Slab>::over()))
+}
+
+unsafe fn slubq(_: *mut u8, _: usize) -> Box<dyn Heap> {
+    Box::new(Global(kmem::Kmem::new()))
 }
 
 unsafe fn talc(at: *mut u8, len: usize) -> Box<dyn Heap> {

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 /// A section with a heading, what it shows in one paragraph, and a table. The first column is text, the others are figures.
-pub(super) fn section(heading: &str, about: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn section(heading: &str, about: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     format!("## {heading}\n\n{about}\n\n{}", table(head, rows))
 }
 
 /// The table alone.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([head[column].chars().count(), 3]).max().unwrap_or(0)
