@@ -325,13 +325,14 @@ fn step(store: &Tmem, pool: PoolId, rng: &mut Rng, version: u64, mut note: impl 
 
 #[test]
 fn a_crash_in_any_write_shows_nothing_that_was_replaced() {
-    let mut found = 0;
-    for last in (1..120).step_by(2) {
+    // `KMEM_STORM` set: in every write, not in every fifth.
+    let (mut found, step) = (0, if std::env::var_os("KMEM_STORM").is_some() { 1 } else { 5 });
+    for last in (1..120).step_by(step) {
         for part in [0, 127, 128, 600, 4096] {
             let dying = Dying { last, part, silent: true, ..Dying::default() };
             let store = build(Backing::create(dying.clone(), 64 << 10));
             let pool = persistent(&store);
-            let (mut rng, mut known) = (Rng::new(last % 7), HashMap::<u32, Known>::new());
+            let (mut rng, mut known) = (Rng::new(last / 5 % 7), HashMap::<u32, Known>::new());
             let mut version = 0;
             while !dying.is_dead() {
                 version += 1;
@@ -356,7 +357,7 @@ fn a_crash_in_any_write_shows_nothing_that_was_replaced() {
             }
         }
     }
-    assert!(found > 500, "{found}");
+    assert!(found > 200, "{found}");
 }
 
 /// A folder that goes with its owner.

@@ -202,7 +202,7 @@ fn random_operations_agree_with_a_map() {
 
 #[test]
 fn threads_agree_with_their_maps() {
-    let total = operations(200_000);
+    let total = operations(80_000);
     let store = Arc::new(model::store(512 << 10, Some((Disk::default(), 4 << 20))));
     let threads = 4;
     std::thread::scope(|scope| {

@@ -13,7 +13,7 @@ use kmem_base::source::PageSource;
 /// How much one call of [`Zspool::compact`](super::Zspool::compact) may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budget {
-    /// Objects looked at. A span given back, which takes the system as long, counts as eight.
+    /// Objects looked at. A span given back, which takes the system as long, counts as sixteen.
     pub objects: usize,
 }
 
@@ -25,6 +25,11 @@ impl Budget {
     #[must_use]
     pub const fn objects(objects: usize) -> Self {
         Self { objects }
+    }
+
+    /// Spans that may be given back at once, one at least.
+    pub(super) fn spans(&self) -> usize {
+        (self.objects / SPAN_COST).clamp(1, BATCH)
     }
 
     /// Takes `cost`. False if there is nothing left.

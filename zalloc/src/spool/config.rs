@@ -50,7 +50,7 @@ pub(super) const BUSY: u32 = 64;
 /// give them back all the time.
 pub(super) const KEEP_PAGES: u32 = 128;
 /// What giving a span back takes of a budget, in objects: about as long as moving so many.
-pub(super) const SPAN_COST: usize = 8;
+pub(super) const SPAN_COST: usize = 16;
 
 /// Spans looked at for the emptiest or the fullest of a group.
 pub(super) const PROBES: usize = 16;

@@ -95,7 +95,7 @@ impl Shard {
     pub(super) fn sweep(&self, place: &mut u32, budget: &mut Budget, quota: &Quota, source: &dyn PageSource) -> (usize, bool) {
         let mut bytes = 0;
         loop {
-            let (batch, end) = self.lock().hold(place);
+            let (batch, end) = self.lock().hold(place, budget.spans());
             // SAFETY: in hand: objects of these spans may be freed, but none is had of them, and they do not end.
             let gone = unsafe { batch.purge(&self.region, source) };
             let pages = self.lock().forget(&batch, gone);
@@ -139,11 +139,11 @@ impl Inner {
         pages as usize
     }
 
-    /// Takes spans with dead pages in hand, of the next few places. True if there are no others.
-    fn hold(&mut self, place: &mut u32) -> (Batch, bool) {
+    /// Takes up to `most` spans with dead pages in hand, of the next few places. True if there are no others.
+    fn hold(&mut self, place: &mut u32, most: usize) -> (Batch, bool) {
         let mut batch = Batch::new();
         let end = self.supply.begun.min(place.saturating_add(SWEEP));
-        while *place < end && !batch.is_full() {
+        while *place < end && batch.count < most {
             let dead = self.dead(*place);
             if dead != 0 {
                 self.unlist(*place);

@@ -77,7 +77,9 @@ impl Bench for Kept {
     }
 
     fn rows(&self, _: &ArgMatches, scale: Scale) -> Result<Vec<Row>> {
-        Ok(["spool", "boxes"].map(|keeper| row(keeper, MADE_UP, scale.pick(500, 5_000, 50_000), scale)).into())
+        Ok([("spool", false), ("boxes", false), ("spool", true), ("boxes", true)]
+            .map(|(keeper, replace)| row(keeper, MADE_UP, scale.pick(500, 5_000, 50_000), replace, scale))
+            .into())
     }
 
     fn run(&self, params: &Params) -> Result<Outcome> {
@@ -92,7 +94,7 @@ impl Bench for Kept {
             "spool" => &mut Spool { pool: Zspool::new(), handles: vec![None; objects] },
             other => return Err(format!("no keeper '{other}'").into()),
         };
-        let order = freed(objects);
+        let order = if params.get::<usize>("replace")? == 1 { shuffled(objects) } else { freed(objects) };
         // The file's pages and buffers are there before.
         while stream.next().is_some() {}
         stream.rewind()?;
@@ -105,10 +107,16 @@ impl Bench for Kept {
         }
         let time = clock.elapsed();
         let full = rss::resident();
-        if params.get::<usize>("free")? == 0 {
-            return Ok(Outcome { time, settled: Some(Settled { rss: full.saturating_sub(before), live: None }) });
+        if params.get::<usize>("replace")? == 1 {
+            stream.rewind()?;
+            let mut places = order.iter();
+            while let (Some(object), Some(place)) = (stream.next(), places.next()) {
+                keeper.free(*place);
+                keeper.keep(*place, object);
+            }
+        } else {
+            order.into_iter().for_each(|index| keeper.free(index));
         }
-        order.into_iter().for_each(|index| keeper.free(index));
         let after = settled_rss(settle, || keeper.settle());
         Ok(Outcome { time, settled: Some(Settled { rss: after.saturating_sub(before), live: Some(full.saturating_sub(before)) }) })
     }
@@ -130,17 +138,23 @@ fn made_up(objects: usize) -> Result<Stream> {
     stream
 }
 
-/// A row for the objects in `file`.
-pub(super) fn row(keeper: &str, file: &str, objects: usize, scale: Scale) -> Row {
-    let row = Row::new(keeper.to_owned()).with("keeper", keeper).with("file", file).with("objects", objects);
-    row.with("free", 1).with("settle_ms", scale.pick(10, 2_000, 2_000))
+/// A row for the objects in `file`: after they are there, most of them are freed; or each is replaced by another one of them.
+pub(super) fn row(keeper: &str, file: &str, objects: usize, replace: bool, scale: Scale) -> Row {
+    let name = if replace { format!("{keeper}, replaced") } else { keeper.to_owned() };
+    let row = Row::new(name).with("keeper", keeper).with("file", file).with("objects", objects);
+    row.with("replace", u8::from(replace)).with("settle_ms", scale.pick(10, 2_000, 2_000))
 }
 
 /// Which objects are freed, in which order: the same everywhere.
 pub(super) fn freed(objects: usize) -> Vec<usize> {
+    let mut order = shuffled(objects);
+    order.truncate(objects * FREED / 100);
+    order
+}
+
+fn shuffled(objects: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..objects).collect();
     let mut rng = Rng::new(57);
     (1..objects).rev().for_each(|last| order.swap(last, rng.below(last + 1)));
-    order.truncate(objects * FREED / 100);
     order
 }

@@ -1,6 +1,7 @@
 //! `zpool`: kmem-zalloc's pool on real pages, beside the kernel's former allocators and a `Box` for each object.
 
 mod baselines;
+mod copies;
 mod corpus;
 mod kept;
 mod memory;
@@ -159,24 +160,32 @@ fn in_processes(
 ) -> Result<()> {
     let file = folder.join("objects");
     packed.save(&file)?;
-    let task = |keeper| Task { bench: &Kept, row: kept::row(keeper, &file.to_string_lossy(), packed.len(), scale) };
-    let measure = |keeper, contestants: &[&'static Contestant]| {
-        Harness { contestants, common: &[], runs: runs as usize }.measure(&[task(keeper)], |_| ())
+    let task =
+        |keeper, replace| Task { bench: &Kept, row: kept::row(keeper, &file.to_string_lossy(), packed.len(), replace, scale) };
+    let measure = |keeper, replace, contestants: &[&'static Contestant]| {
+        Harness { contestants, common: &[], runs: runs as usize }.measure(&[task(keeper, replace)], |_| ())
     };
     let first = contestants.get(..1).unwrap_or_default();
-    let (spool, boxes) = (measure("spool", first), measure("boxes", contestants));
+    let (spool, boxes) = (measure("spool", false, first), measure("boxes", false, contestants));
+    let (spool_again, boxes_again) = (measure("spool", true, first), measure("boxes", true, contestants));
     let mib = |bytes: f64| bytes / f64::from(1 << 20);
     let objects = mib(packed.total() as f64);
     let _ = writeln!(text, "\nGrowth of a process that keeps {objects:.1} MiB of compressed objects, in MiB");
-    let _ = writeln!(text, "{:<26}{:>10}{:>10}{:>24}", "", "filled", "density", format!("{} % freed, settled", kept::FREED));
-    let pool = entries(&spool).next().map_or(f64::NAN, |(_, full, _)| full);
-    for (name, full, after) in entries(&spool).map(|(_, full, after)| ("zspool", full, after)).chain(entries(&boxes)) {
-        let _ = writeln!(text, "{name:<26}{:>10.1}{:>10}{:>24.1}", mib(full), percent(objects / mib(full)), mib(after));
+    let freed = format!("{} % freed, settled", kept::FREED);
+    let _ = writeln!(text, "{:<26}{:>10}{:>10}{:>26}{freed:>24}", "", "filled", "density", "each replaced, settled");
+    let pool = |rows| entries(rows).next().map_or((f64::NAN, f64::NAN), |(_, full, after)| (full, after));
+    let ((pool_full, _), (_, pool_again)) = (pool(&spool), pool(&spool_again));
+    let named = entries(&spool).map(|(_, full, after)| ("zspool", full, after)).chain(entries(&boxes));
+    let again = entries(&spool_again).chain(entries(&boxes_again)).map(|(_, _, after)| after);
+    for ((name, full, after), again) in named.zip(again) {
+        let density = percent(objects / mib(full));
+        let _ = writeln!(text, "{name:<26}{:>10.1}{density:>10}{:>26.1}{:>24.1}", mib(full), mib(again), mib(after));
         if name != "zspool" {
-            verdicts.at_most(&format!("growth of a process, of that with Box on {name}"), pool / full, 1.0, "x");
+            verdicts.at_most(&format!("growth of a process, of that with Box on {name}"), pool_full / full, 1.0, "x");
+            verdicts.at_most(&format!("... after each was replaced, on {name}"), pool_again / again, 1.0, "x");
         }
     }
-    let mut all = spool.iter().chain(&boxes).flat_map(|row| &row.entries);
+    let mut all = [&spool, &boxes, &spool_again, &boxes_again].into_iter().flatten().flat_map(|row| &row.entries);
     all.find_map(|entry| entry.failure.as_ref()).map_or(Ok(()), |failure| Err(failure.clone().into()))
 }
 
