@@ -12,10 +12,15 @@ impl Slab {
     #[doc(alias = "kmem_cache_shrink")]
     pub fn shrink(&self, cache: &RawCache) -> usize {
         self.drain_all(cache);
+        self.give_up_slabs(cache) * cache.geometry().pages as usize
+    }
+
+    /// Gives every entirely free slab back, and free pages to the system. Returns how many slabs.
+    pub(crate) fn give_up_slabs(&self, cache: &RawCache) -> usize {
         let released = self.release_free(cache, 0, usize::MAX);
         self.grace.settle(&self.pages);
         self.pages.purge(true);
-        released * cache.geometry().pages as usize
+        released
     }
 
     /// The same for every cache. Returns bytes that went back to the system.
@@ -41,9 +46,9 @@ impl Slab {
         self.pages.purge(true)
     }
 
-    /// Sends everything home that stands before the slabs. They stay.
-    pub(crate) fn drain_all(&self, cache: &RawCache) {
-        self.percpu.drain_and(
+    /// Sends everything home that stands before the slabs. They stay. False if CPUs cannot be interrupted: then their arrays stay, too.
+    pub(crate) fn drain_all(&self, cache: &RawCache) -> bool {
+        let drained = self.percpu.drain_and(
             cache.slot(),
             Idle::Any,
             || self.is_in_place(cache),
@@ -54,6 +59,7 @@ impl Slab {
             },
         );
         self.empty_shared(cache);
+        drained
     }
 
     /// Takes every magazine out of the depots, during a drain.
