@@ -25,7 +25,8 @@ impl Slab {
 
     /// The same for every cache. Returns bytes that went back to the system.
     pub fn trim(&self) -> usize {
-        for cache in self.caches() {
+        // Lists lie in objects of smaller general caches, which come first.
+        for cache in self.caches().rev() {
             if let Some(_visit) = cache.visit() {
                 self.drain_all(cache);
                 self.release_free(cache, 0, usize::MAX);
@@ -37,7 +38,7 @@ impl Slab {
 
     /// Entirely free slabs of every cache alone. Returns bytes that went back to the system.
     pub fn trim_slabs(&self) -> usize {
-        for cache in self.caches() {
+        for cache in self.caches().rev() {
             if let Some(_visit) = cache.visit() {
                 self.release_free(cache, 0, usize::MAX);
             }
