@@ -46,19 +46,21 @@ fn loom_an_alien_array_goes_home_while_its_slab_is_released() {
 }
 
 #[test]
-fn loom_an_alien_array_is_filled_while_it_goes_home() {
+fn loom_an_alien_array_is_filled_by_two_while_it_goes_home() {
     static SOURCE: Scratch = Scratch::new();
     explore(|| {
         let slab = started(&SOURCE, &NODES);
         let cache = slab.create(&Spec::new("model", SIZE, 8)).unwrap();
         slab.tune(cache, 1, 1, 0).unwrap();
-        let objects = take(&slab, cache, 2);
-        let theirs = slab.clone();
+        let mut objects = take(&slab, cache, 2);
+        let (theirs, last) = (slab.clone(), objects.pop().unwrap());
         let other = thread::spawn(move || {
             run_on(1);
             give(&theirs, cache, &objects);
+            theirs.drain_alien(cache, 1, 0);
         });
-        slab.drain_alien(cache, 1, 0);
+        run_on(1);
+        give(&slab, cache, &[last]);
         other.join().unwrap();
         settle(&slab, cache, std::vec![]);
     });

@@ -279,10 +279,12 @@ impl Slab {
 mod tests {
     use super::*;
     use crate::cache::Spec;
+    use crate::registry::tests::ALONE;
 
     #[test]
     fn contended_magazines_grow_and_shrink_again_when_it_is_calm() {
         static SLAB: Slab = Slab::system();
+        let _alone = ALONE.lock().unwrap();
         let cache = SLAB.create(&Spec::new("busy", 64, 8).behind(Front::Magazines)).unwrap();
         let window = || {
             for _ in 0..UPDATE_PASSES {

@@ -54,7 +54,8 @@ pub struct Live {
     pub last: Option<&'static Location<'static>>,
 }
 
-/// A cache could not be destroyed because objects are in use.
+/// A cache could not be destroyed because objects are in use; or because the system cannot interrupt other CPUs, of whose arrays nothing
+/// is known then: what they hold counts as in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Busy {
     /// How many.
@@ -287,8 +288,11 @@ impl Slab {
         }
         // Without others, who might have objects in hand on their way home, or run destructors after this has returned.
         let _closed = cache.close();
-        self.shrink(cache);
-        if let Some(busy) = self.busy(cache) {
+        let drained = self.drain_all(cache);
+        self.give_up_slabs(cache);
+        let (busy, slabs) = self.busy(cache);
+        // Arrays that are still there, if only empty ones, would be the next cache's in this slot.
+        if slabs > 0 || !drained {
             return Err(busy);
         }
         let mut registry = self.registry.lock();
@@ -299,8 +303,8 @@ impl Slab {
         Ok(())
     }
 
-    /// Objects that are not free, once everything is drained.
-    fn busy(&self, cache: &RawCache) -> Option<Busy> {
+    /// Objects that are not free, and slabs, once everything is drained.
+    fn busy(&self, cache: &RawCache) -> (Busy, usize) {
         let mut busy = Busy { live: 0, some: [None; NAMED] };
         let mut slabs = 0;
         for node in cache.nodes {
@@ -319,7 +323,7 @@ impl Slab {
                 }
             }
         }
-        (slabs > 0).then_some(busy)
+        (busy, slabs)
     }
 
     /// Sets how many objects stand before the slabs, while everybody goes on: `limit` in a CPU's array or magazine, `batch` moved at once,
@@ -433,3 +437,35 @@ pub(crate) fn first_magazine(size: usize) -> u32 {
 }
 
 const _: () = assert!(CLASSES > 0);
+
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests {
+    use super::*;
+    use kmem_base::percpu::{MEMBARRIER, Mode};
+    use kmem_base::source::Plan;
+    extern crate std;
+
+    /// Barriers are the process's: who makes them fail, or needs them, is alone.
+    pub(crate) static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    #[test]
+    fn a_slot_is_not_left_with_sheaves_in_it() {
+        static SLAB: Slab = Slab::system();
+        let _alone = ALONE.lock().unwrap();
+        let cache = SLAB.create(&Spec::new("empty", 64, 8)).unwrap();
+        if SLAB.mode() != Mode::Restartable {
+            return;
+        }
+        SLAB.tune(cache, 1, 1, 0).unwrap();
+        let object = SLAB.alloc_object(cache);
+        // Past the array, which is empty, and stays where it is while CPUs cannot be interrupted.
+        SLAB.flush(cache, &[object]);
+        MEMBARRIER.plan(Plan::From(0));
+        // SAFETY: nobody uses the cache.
+        let destroyed = unsafe { SLAB.destroy(cache) };
+        MEMBARRIER.plan(Plan::Never);
+        assert_eq!(destroyed.unwrap_err().live, 0);
+        // SAFETY: as above.
+        unsafe { SLAB.destroy(cache) }.unwrap();
+    }
+}

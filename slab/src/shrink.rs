@@ -12,15 +12,21 @@ impl Slab {
     #[doc(alias = "kmem_cache_shrink")]
     pub fn shrink(&self, cache: &RawCache) -> usize {
         self.drain_all(cache);
+        self.give_up_slabs(cache) * cache.geometry().pages as usize
+    }
+
+    /// Gives every entirely free slab back, and free pages to the system. Returns how many slabs.
+    pub(crate) fn give_up_slabs(&self, cache: &RawCache) -> usize {
         let released = self.release_free(cache, 0, usize::MAX);
         self.grace.settle(&self.pages);
         self.pages.purge(true);
-        released * cache.geometry().pages as usize
+        released
     }
 
     /// The same for every cache. Returns bytes that went back to the system.
     pub fn trim(&self) -> usize {
-        for cache in self.caches() {
+        // Lists lie in objects of smaller general caches, which come first.
+        for cache in self.caches().rev() {
             if let Some(_visit) = cache.visit() {
                 self.drain_all(cache);
                 self.release_free(cache, 0, usize::MAX);
@@ -32,7 +38,7 @@ impl Slab {
 
     /// Entirely free slabs of every cache alone. Returns bytes that went back to the system.
     pub fn trim_slabs(&self) -> usize {
-        for cache in self.caches() {
+        for cache in self.caches().rev() {
             if let Some(_visit) = cache.visit() {
                 self.release_free(cache, 0, usize::MAX);
             }
@@ -41,9 +47,9 @@ impl Slab {
         self.pages.purge(true)
     }
 
-    /// Sends everything home that stands before the slabs. They stay.
-    pub(crate) fn drain_all(&self, cache: &RawCache) {
-        self.percpu.drain_and(
+    /// Sends everything home that stands before the slabs. They stay. False if CPUs cannot be interrupted: then their arrays stay, too.
+    pub(crate) fn drain_all(&self, cache: &RawCache) -> bool {
+        let drained = self.percpu.drain_and(
             cache.slot(),
             Idle::Any,
             || self.is_in_place(cache),
@@ -54,6 +60,7 @@ impl Slab {
             },
         );
         self.empty_shared(cache);
+        drained
     }
 
     /// Takes every magazine out of the depots, during a drain.

@@ -178,7 +178,7 @@ impl Slab {
     }
 
     /// Every cache there is.
-    pub(crate) fn caches(&self) -> impl Iterator<Item = &'static RawCache> + '_ {
+    pub(crate) fn caches(&self) -> impl DoubleEndedIterator<Item = &'static RawCache> + '_ {
         (0..MAX_SLOTS).filter_map(|index| self.cache(index))
     }
 

@@ -171,6 +171,18 @@ fn after_shrink_nothing_is_kept_but_live_slabs() {
 }
 
 #[test]
+fn a_trim_leaves_nothing_wherever_lists_were() {
+    for magazines in [false, true] {
+        let heap = Heap::with_front(magazines);
+        let cache = heap.cache(4096, Flags::TYPESAFE);
+        assert_eq!(cache.geometry().placement, Placement::OffSlab);
+        heap.free_all(cache, heap.alloc_many(cache, 1000));
+        heap.slab.trim();
+        heap.slab.for_each_cache(|cache| assert_eq!(heap.slab.cache_info(cache).slabs(), 0, "{}", cache.name()));
+    }
+}
+
+#[test]
 fn debugging_is_switched_before_first_use_and_not_after() {
     let heap = Heap::with_front(false);
     let cache = heap.cache(64, Flags::NONE);
