@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::cache::{Front, RawCache, Spec, Tuning};
-use crate::explore::explore;
+use crate::explore::{explore, explore_within};
 use crate::slab::Slab;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::run_on;
@@ -123,7 +123,8 @@ fn loom_arrays_are_tuned_while_they_are_used() {
 #[test]
 fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
     static SOURCE: Scratch = Scratch::new();
-    explore(|| {
+    // With two preemptions it takes minutes.
+    explore_within(1, || {
         let (slab, cache) = up(&SOURCE, Front::Arrays, 1);
         let objects = take(&slab, cache, 2);
         let owner = move |slab: &Slab| {
@@ -153,7 +154,8 @@ fn loom_magazines_are_resized_while_one_comes_out_of_the_depot() {
 #[test]
 fn loom_magazines_are_resized_while_one_goes_into_the_depot() {
     static SOURCE: Scratch = Scratch::new();
-    explore(|| {
+    // With two preemptions it takes minutes.
+    explore_within(1, || {
         let (slab, cache) = up(&SOURCE, Front::Magazines, 1);
         let mut objects = take(&slab, cache, 3);
         let last = objects.pop().unwrap();
