@@ -2,11 +2,13 @@
 //! the rest later. Processes that build it, each on one contestant: by how much they grow, and what they keep when all of it is freed.
 
 use std::alloc::{Layout, alloc, dealloc};
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
 use super::Run;
+use crate::Result;
 use crate::bench::{Bench, Outcome, Row, Scale, Settled};
 use crate::contestant::{Contestant, GLIBC, KMEM, KMEM_SLAB, KMEM_SLOB};
 use crate::harness::{Harness, Task};
@@ -15,7 +17,6 @@ use crate::rng::Rng;
 use crate::settle::settled_rss;
 use crate::slab::markdown::section;
 use crate::slab::verdict;
-use crate::{Result, rss};
 
 /// The benchmark: for children only.
 pub(crate) struct Boot;
@@ -27,6 +28,8 @@ const OF_LIVE: f64 = 1.06;
 const OF_OTHERS: f64 = 0.90;
 /// Blocks among which one goes early.
 const RECENT: usize = 500;
+/// Bytes of a mix before the first look.
+const WARM: usize = 64 << 10;
 
 /// A live block.
 type Block = (*mut u8, Layout);
@@ -71,6 +74,16 @@ fn build(blocks: &mut Vec<Block>, live: usize) -> usize {
     bytes
 }
 
+fn free(blocks: &mut Vec<Block>) {
+    // SAFETY: live, and forgotten.
+    blocks.drain(..).for_each(|(at, layout)| unsafe { dealloc(at, layout) });
+}
+
+/// A sign of life, upon which an allocator may look at its clock.
+fn live_on() {
+    black_box(Box::<[u8]>::from([1; 100]));
+}
+
 impl Bench for Boot {
     fn name(&self) -> &'static str {
         "footprint-boot"
@@ -87,18 +100,19 @@ impl Bench for Boot {
     fn run(&self, params: &Params) -> Result<Outcome> {
         let live = params.get::<usize>("kib")? << 10;
         let settle = Duration::from_millis(params.get("settle_ms")?);
-        // The list's memory is there before, and so is the contestant.
+        // The list's memory is there before, and so is all code that will run.
         let mut blocks: Vec<Block> = vec![(std::ptr::null_mut(), Layout::new::<u8>()); live / 100 + RECENT];
         blocks.clear();
-        let before = rss::resident();
+        build(&mut blocks, WARM);
+        free(&mut blocks);
+        let before = settled_rss(settle, live_on);
         let clock = Instant::now();
         let bytes = build(&mut blocks, live);
         if params.get::<usize>("free")? == 1 {
-            // SAFETY: live, and forgotten.
-            blocks.drain(..).for_each(|(at, layout)| unsafe { dealloc(at, layout) });
+            free(&mut blocks);
         }
         let time = clock.elapsed();
-        let after = settled_rss(settle, || drop(std::hint::black_box(Box::<[u8]>::from([1; 100]))));
+        let after = settled_rss(settle, live_on);
         Ok(Outcome { time, settled: Some(Settled { rss: after.saturating_sub(before), live: Some(bytes as u64) }) })
     }
 }

@@ -2,9 +2,8 @@
 
 use std::alloc::Layout;
 use std::cell::Cell;
-use std::time::Instant;
 
-use kmem::slob::{Fault, Fixed, Heap, Mode, config};
+use kmem::slob::{Fault, Fixed, Heap, Mode, Stats, config};
 
 use super::arena::Buffer;
 use crate::bench::Scale;
@@ -13,9 +12,10 @@ use crate::slab::markdown::section;
 use crate::slab::verdict;
 
 /// Most pages that one allocation may look into, and nanoseconds that one in ten thousand may take.
-const PROBES: usize = 64;
+const PROBES: u64 = 64;
 const TAIL: u64 = 20_000;
 const MAX_SIZE: usize = 1_000;
+const PASSES: usize = 3;
 
 thread_local! {
     static LOOKED: Cell<usize> = const { Cell::new(0) };
@@ -32,15 +32,28 @@ impl Mode for Counting {
     }
 }
 
+/// The thread's own time, in nanoseconds: what others do on its CPU meanwhile is not the heap's.
+fn own_time() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: valid for the write.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 fn layout(rng: &mut Rng) -> Layout {
     let cap = rng.between(16, MAX_SIZE);
     Layout::from_size_align(rng.between(1, cap), 1 << rng.between(0, 4)).expect("a small layout")
 }
 
-pub(super) fn report(scale: Scale) -> String {
-    let pages: usize = scale.pick(500, 20_000, 100_000);
-    let operations: usize = scale.pick(2_000, 200_000, 1_000_000);
-    let mut buffer = Buffer::new((pages + pages / 50 + 16) * config::PAGE);
+/// What one pass measured, operation by operation.
+struct Pass {
+    allocs: Vec<u64>,
+    frees: Vec<u64>,
+    probes: Vec<u64>,
+    before: Stats,
+}
+
+fn pass(buffer: &mut Buffer, pages: usize, operations: usize) -> Pass {
     let (at, len) = buffer.parts();
     // SAFETY: the buffer, which outlives the heap and has no other use.
     let mut heap = Heap::<_, Counting>::new(unsafe { Fixed::from_raw(at, len) });
@@ -55,41 +68,59 @@ pub(super) fn report(scale: Scale) -> String {
         // SAFETY: live.
         unsafe { heap.dealloc(block, layout) };
     }
-    let in_use = heap.stats();
-    let (mut allocs, mut frees, mut probes) = (Vec::with_capacity(operations), Vec::with_capacity(operations), Vec::new());
+    let times = || Vec::with_capacity(operations);
+    let mut pass = Pass { allocs: times(), frees: times(), probes: times(), before: heap.stats() };
     for _ in 0..operations {
         let layout = layout(&mut rng);
         LOOKED.set(0);
-        let clock = Instant::now();
+        let began = own_time();
         let block = heap.alloc(layout);
-        allocs.push(clock.elapsed().as_nanos() as u64);
-        probes.push(LOOKED.get());
+        pass.allocs.push(own_time() - began);
+        pass.probes.push(LOOKED.get() as u64);
         assert!(!block.is_null(), "half of the heap is free");
         let index = rng.below(blocks.len());
         let (old, layout) = std::mem::replace(&mut blocks[index], (block, layout));
-        let clock = Instant::now();
+        let began = own_time();
         // SAFETY: live.
         unsafe { heap.dealloc(old, layout) };
-        frees.push(clock.elapsed().as_nanos() as u64);
+        pass.frees.push(own_time() - began);
     }
-    let line = |name: &str, times: &mut Vec<u64>, judged: bool| {
-        times.sort_unstable();
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-        let mut cells = vec![name.to_owned()];
-        cells.extend([0.5, 0.99, 0.9999, 1.0].map(|share| at(share).to_string()));
-        cells.push(if judged { verdict(at(0.9999) <= TAIL) } else { String::new() });
-        cells
-    };
-    let most = probes.iter().copied().max().unwrap_or(0);
-    let mut probes: Vec<u64> = probes.into_iter().map(|probes| probes as u64).collect();
-    let mut looked = line("pages looked into", &mut probes, false);
-    looked[5] = verdict(most <= PROBES);
-    let lines = [line("alloc, ns", &mut allocs, true), line("free, ns", &mut frees, false), looked];
+    pass
+}
+
+/// The smaller of two times of the same operation: what the machine did meanwhile does not hit the same one twice.
+fn least(times: &mut [u64], others: &[u64]) {
+    times.iter_mut().zip(others).for_each(|(time, other)| *time = (*time).min(*other));
+}
+
+fn line(name: &str, figures: &mut [u64], judge: impl Fn(u64, u64) -> String) -> Vec<String> {
+    figures.sort_unstable();
+    let at = |share: f64| figures[((figures.len() - 1) as f64 * share) as usize];
+    let cells = [0.5, 0.99, 0.9999, 1.0].map(|share| at(share).to_string());
+    [name.to_owned()].into_iter().chain(cells).chain([judge(at(0.9999), at(1.0))]).collect()
+}
+
+pub(super) fn report(scale: Scale) -> String {
+    let pages: usize = scale.pick(500, 20_000, 100_000);
+    let operations: usize = scale.pick(2_000, 200_000, 1_000_000);
+    let mut buffer = Buffer::new((pages + pages / 50 + 16) * config::PAGE);
+    let mut best = pass(&mut buffer, pages, operations);
+    for _ in 1..PASSES {
+        let again = pass(&mut buffer, pages, operations);
+        least(&mut best.allocs, &again.allocs);
+        least(&mut best.frees, &again.frees);
+    }
+    let lines = [
+        line("alloc, ns", &mut best.allocs, |tail, _| verdict(tail <= TAIL)),
+        line("free, ns", &mut best.frees, |_, _| String::new()),
+        line("pages looked into", &mut best.probes, |_, most| verdict(most <= PROBES)),
+    ];
     let about = format!(
-        "{operations} allocations and frees of up to {MAX_SIZE} bytes among {} pages, of whose bytes {:.0} % are in use; each timed by itself, \
-         the clock's own time included. Targets: {PROBES} pages, 20 us for 99.99 %.",
-        in_use.pages - in_use.empty_pages,
-        in_use.used as f64 / in_use.mapped() as f64 * 100.0
+        "{operations} allocations and frees of up to {MAX_SIZE} bytes among {} pages, of whose bytes {:.0} % are in use; each by itself, in the \
+         thread's own time, that of the clock included, the least of {PASSES} passes that do the same. Targets: {PROBES} pages, 20 us for \
+         99.99 %.",
+        best.before.pages - best.before.empty_pages,
+        best.before.used as f64 / best.before.mapped() as f64 * 100.0
     );
     section("Bounded work", &about, &["", "50 %", "99 %", "99.99 %", "most", "target"], &lines)
 }
