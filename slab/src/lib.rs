@@ -18,6 +18,8 @@ pub mod geometry;
 mod grow;
 mod info;
 #[cfg(all(test, loom))]
+mod loom_depot;
+#[cfg(all(test, loom))]
 mod loom_lives;
 #[cfg(all(test, loom))]
 mod loom_models;

@@ -123,8 +123,7 @@ fn loom_arrays_are_tuned_while_they_are_used() {
 #[test]
 fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
     static SOURCE: Scratch = Scratch::new();
-    // With two preemptions it takes minutes.
-    explore_within(1, || {
+    explore(|| {
         let (slab, cache) = up(&SOURCE, Front::Arrays, 1);
         let objects = take(&slab, cache, 2);
         let owner = move |slab: &Slab| {
@@ -154,7 +153,7 @@ fn loom_magazines_are_resized_while_one_comes_out_of_the_depot() {
 #[test]
 fn loom_magazines_are_resized_while_one_goes_into_the_depot() {
     static SOURCE: Scratch = Scratch::new();
-    // With two preemptions it takes minutes.
+    // With two preemptions it takes minutes. What they would find, `loom_depot` does.
     explore_within(1, || {
         let (slab, cache) = up(&SOURCE, Front::Magazines, 1);
         let mut objects = take(&slab, cache, 3);
