@@ -106,7 +106,7 @@ fn loom_a_flush_beside_a_shrink_loses_no_object() {
 #[test]
 fn loom_arrays_are_tuned_while_they_are_used() {
     static SOURCE: Scratch = Scratch::new();
-    explore(|| {
+    explore_within(1, || {
         let (slab, cache) = up(&SOURCE, Front::Arrays, 2);
         let mut held = take(&slab, cache, 2);
         let object = held.pop().unwrap();
@@ -120,6 +120,12 @@ fn loom_arrays_are_tuned_while_they_are_used() {
     });
 }
 
+/// What tuning does to shared arrays, without the drain of the rows.
+fn stop_sharing(slab: &Slab, cache: &RawCache) {
+    slab.take_effect(cache, Tuning { limit: 1, batch: 1, shared: 0 });
+    slab.empty_shared(cache);
+}
+
 #[test]
 fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
     static SOURCE: Scratch = Scratch::new();
@@ -130,7 +136,7 @@ fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
             give(slab, cache, &objects);
             Vec::new()
         };
-        let held = beside(&slab, owner, |slab| slab.tune(cache, 2, 1, 0).unwrap());
+        let held = beside(&slab, owner, |slab| stop_sharing(slab, cache));
         assert_eq!(slab.cache_info(cache).shared, 0);
         settle(&slab, cache, held);
     });
@@ -219,11 +225,7 @@ fn loom_a_pass_puts_nothing_back_once_sharing_was_tuned_off() {
             slab.reap_shared(cache, 0);
             Vec::new()
         };
-        let held = beside(&slab, reaper, |slab| {
-            // What `tune` does about it, without the drain of the rows.
-            slab.take_effect(cache, Tuning { limit: 1, batch: 1, shared: 0 });
-            slab.empty_shared(cache);
-        });
+        let held = beside(&slab, reaper, |slab| stop_sharing(slab, cache));
         assert_eq!(slab.cache_info(cache).shared, 0);
         settle(&slab, cache, held);
     });
