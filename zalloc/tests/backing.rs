@@ -326,8 +326,8 @@ fn step(store: &Tmem, pool: PoolId, rng: &mut Rng, version: u64, mut note: impl 
 #[test]
 fn a_crash_in_any_write_shows_nothing_that_was_replaced() {
     // `KMEM_STORM` set: in every write, not in every fifth.
-    let (mut found, step) = (0, if std::env::var_os("KMEM_STORM").is_some() { 1 } else { 5 });
-    for last in (1..120).step_by(step) {
+    let (mut found, stride) = (0, if std::env::var_os("KMEM_STORM").is_some() { 1 } else { 5 });
+    for last in (1..120).step_by(stride) {
         for part in [0, 127, 128, 600, 4096] {
             let dying = Dying { last, part, silent: true, ..Dying::default() };
             let store = build(Backing::create(dying.clone(), 64 << 10));
