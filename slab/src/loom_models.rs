@@ -129,7 +129,7 @@ fn stop_sharing(slab: &Slab, cache: &RawCache) {
 #[test]
 fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
     static SOURCE: Scratch = Scratch::new();
-    explore(|| {
+    explore_within(1, || {
         let (slab, cache) = up(&SOURCE, Front::Arrays, 1);
         let objects = take(&slab, cache, 2);
         let owner = move |slab: &Slab| {
