@@ -71,7 +71,7 @@ pub(super) fn scaling(run: &Run<'_>) -> Result<String> {
     let about =
         format!("{pairs} pairs of {SIZE} bytes per worker. Targets: two threads take at most {SHARED} times two processes.");
     let lines: Vec<_> = ALL.iter().map(|one| shared(&times, one.name)).collect();
-    let head = ["", "2 threads, s", "2 processes, s", "spread %", "threads x processes", "target"];
+    let head = ["", "2 threads, s", "2 processes, s", "spread %", "threads x processes", "fastest", "target"];
     let first = section("malloc-test", &about, &head, &lines);
     let curve = |one: &&Contestant| {
         let (name, fastest) = (one.name.to_owned(), format!("{}, fastest", one.name));
@@ -101,6 +101,10 @@ fn shared(times: &Times, alloc: &str) -> Vec<String> {
             0,
         ),
         show(ratio, 3),
+        show(
+            times.fastest(&threads, alloc).zip(times.fastest(PROCESSES, alloc)).map(|(threads, processes)| threads / processes),
+            3,
+        ),
         verdict(ratio.is_some_and(|ratio| ratio <= SHARED)),
     ]
 }
