@@ -230,7 +230,8 @@ impl Slab {
         }
     }
 
-    /// Looks at every object of a checked cache, in use or free. Returns how many there are.
+    /// Looks at every object of a checked cache, in use or free. Returns how many there are. Exact when nobody allocates meanwhile: an object on
+    /// its way out may look damaged.
     ///
     /// # Errors
     /// The first that was written around, or written to while it was free.

@@ -145,7 +145,7 @@ fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
 #[test]
 fn loom_magazines_are_resized_while_one_comes_out_of_the_depot() {
     static SOURCE: Scratch = Scratch::new();
-    explore(|| {
+    explore_within(1, || {
         let (slab, cache) = up(&SOURCE, Front::Magazines, 1);
         let objects = take(&slab, cache, 3);
         give(&slab, cache, &objects);
