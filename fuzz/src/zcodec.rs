@@ -1,7 +1,7 @@
 //! `zcodec`: any bytes, read as what a codec has written, as handles, and as a backing file. Whatever they are, they are read or refused.
 
-use kmem_zalloc::codec::{Codec, Lz4};
-use kmem_zalloc::pool::{Handle, Pool, Settings};
+use kmem_zalloc::codec::{AnyCodec, Codec, Lz4};
+use kmem_zalloc::pool::{Handle, Pool, Recompress, Settings};
 use kmem_zalloc::tmem::{Backing, Lifetime, Oid, Sharing, Storage, Tmem, Uuid};
 use std::io;
 use std::sync::Mutex;
@@ -46,6 +46,9 @@ fn round_trip(data: &[u8]) {
 fn handles(data: &[u8]) {
     let pool = Pool::new(Settings { workers: 1, ..Settings::buffers(LONGEST) }).expect("a pool");
     let kept = pool.store(&[&data[..data.len().min(500)], b"and what is always there, "].concat()).expect("room");
+    // One whose data is removed and compressed again under such names.
+    const CODECS: &[&dyn AnyCodec] = &[&Lz4, &Lz4];
+    let other = Pool::new(Settings { workers: 1, codecs: CODECS, ..Settings::buffers(LONGEST) }).expect("a pool");
     let mut out = [0; LONGEST];
     for bits in data.as_chunks::<16>().0 {
         let made_up = u128::from_le_bytes(*bits);
@@ -55,7 +58,16 @@ fn handles(data: &[u8]) {
                 let _ = pool.load(handle, &mut out);
             }
         }
+        let doomed = other.store(&data[..data.len().min(LONGEST)]).expect("room");
+        for bits in [made_up, doomed.to_bits() ^ made_up >> 64 << 64] {
+            if let Some(handle) = Handle::from_bits(bits) {
+                other.recompress([&mut { handle }], Recompress::up_to(1));
+                let _ = other.remove(handle);
+            }
+        }
+        let _ = other.remove(doomed);
     }
+    other.spool().check().expect("the invariants");
     assert!(pool.load(kept, &mut out).is_ok());
     pool.check().expect("the invariants");
 }
