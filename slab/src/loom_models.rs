@@ -65,6 +65,18 @@ fn beside(slab: &Arc<Slab>, owner: impl FnOnce(&Slab) -> Vec<usize> + Send + 'st
     owner.join().unwrap()
 }
 
+/// The same, and the owner's is the thread that goes on where nobody interrupts: one preemption is enough to have all of `other` in its midst.
+fn around(slab: &Arc<Slab>, owner: impl FnOnce(&Slab) -> Vec<usize>, other: impl FnOnce(&Slab) + Send + 'static) -> Vec<usize> {
+    let theirs = slab.clone();
+    let other = thread::spawn(move || {
+        run_on(1);
+        other(&theirs);
+    });
+    let held = owner(slab);
+    other.join().unwrap();
+    held
+}
+
 #[test]
 fn loom_a_refill_beside_a_shrink_loses_no_object() {
     static SOURCE: Scratch = Scratch::new();
@@ -114,7 +126,7 @@ fn loom_arrays_are_tuned_while_they_are_used() {
             give(slab, cache, &[object]);
             take(slab, cache, 1)
         };
-        held.append(&mut beside(&slab, owner, |slab| slab.tune(cache, 9, 3, 0).unwrap()));
+        held.append(&mut around(&slab, owner, move |slab| slab.tune(cache, 9, 3, 0).unwrap()));
         assert_eq!(slab.percpu.lease(cache.slot()).shape().unwrap().cap, 9);
         settle(&slab, cache, held);
     });
@@ -136,7 +148,7 @@ fn loom_nothing_is_shared_once_sharing_was_tuned_off() {
             give(slab, cache, &objects);
             Vec::new()
         };
-        let held = beside(&slab, owner, |slab| stop_sharing(slab, cache));
+        let held = around(&slab, owner, move |slab| stop_sharing(slab, cache));
         assert_eq!(slab.cache_info(cache).shared, 0);
         settle(&slab, cache, held);
     });
@@ -151,7 +163,7 @@ fn loom_magazines_are_resized_while_one_comes_out_of_the_depot() {
         give(&slab, cache, &objects);
         assert_eq!(slab.cache_info(cache).shared, 1, "one loaded, one previous, one in the depot");
         let mut held = take(&slab, cache, 2);
-        held.append(&mut beside(&slab, |slab| take(slab, cache, 1), |slab| slab.tune(cache, 3, 3, 2).unwrap()));
+        held.append(&mut around(&slab, |slab| take(slab, cache, 1), move |slab| slab.tune(cache, 3, 3, 2).unwrap()));
         settle(&slab, cache, held);
     });
 }
@@ -169,7 +181,7 @@ fn loom_magazines_are_resized_while_one_goes_into_the_depot() {
             give(slab, cache, &[last]);
             Vec::new()
         };
-        let held = beside(&slab, owner, |slab| slab.tune(cache, 3, 3, 2).unwrap());
+        let held = around(&slab, owner, move |slab| slab.tune(cache, 3, 3, 2).unwrap());
         let (full, _) = cache.depots[0].len();
         assert!(full == 0 || slab.percpu.lease(cache.slot()).shape().unwrap().cap == 3);
         settle(&slab, cache, held);
