@@ -53,6 +53,7 @@ impl Slab {
         if self.percpu.push_locked(cache.slot(), object) {
             return;
         }
+        self.tick();
         let (here, lease) = (self.place(), self.percpu.lease(cache.slot()));
         count(&cache.nodes[here.node].counters.free_miss);
         self.wake(cache);
@@ -143,6 +144,7 @@ impl Slab {
             let one_by_one = cache.is_checked() || self.is_numa() || rest.objects.len() < self.limit(cache);
             if !one_by_one && !self.percpu.push(cache.slot(), *object) {
                 self.must_live(cache, object.addr());
+                self.tick();
                 // More than an array: what it would displace would go to the slabs, so these do.
                 return self.flush(cache, core::mem::take(&mut rest.objects));
             }

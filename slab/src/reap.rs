@@ -282,6 +282,31 @@ mod tests {
     use crate::registry::tests::ALONE;
 
     #[test]
+    fn frees_alone_drive_the_reaper() {
+        static SLAB: Slab = Slab::system();
+        let _alone = ALONE.lock().unwrap();
+        let cache = SLAB.create(&Spec::new("freed", 64, 8)).unwrap();
+        let mut objects: [_; 1000] = core::array::from_fn(|_| SLAB.alloc_object(cache));
+        let passes = || SLAB.passes.load(Ordering::Relaxed);
+        for bulk in [false, true] {
+            SLAB.due.store(1, Ordering::Relaxed);
+            let before = passes();
+            // SAFETY: allocated above, or below; each is freed once.
+            unsafe {
+                match bulk {
+                    false => objects.iter().for_each(|object| SLAB.free_object(cache, *object)),
+                    true => SLAB.free_bulk(cache, &objects),
+                }
+            }
+            assert_eq!(passes(), before + 1, "bulk: {bulk}");
+            assert_eq!(SLAB.alloc_bulk(cache, &mut objects), objects.len());
+        }
+        // SAFETY: allocated above.
+        unsafe { SLAB.free_bulk(cache, &objects) };
+        SLAB.check().unwrap();
+    }
+
+    #[test]
     fn contended_magazines_grow_and_shrink_again_when_it_is_calm() {
         static SLAB: Slab = Slab::system();
         let _alone = ALONE.lock().unwrap();

@@ -5,6 +5,7 @@ mod common;
 use common::{Heap, on_cpu};
 use kmem_base::knobs::{Knob, Settings};
 use kmem_slab::{Flags, RawCache, Slab};
+use std::sync::Mutex;
 
 /// One locked row; passes by hand alone.
 fn heap(magazines: bool) -> Heap {
@@ -121,7 +122,7 @@ fn magazines_that_nobody_needed_for_an_interval_go() {
 }
 
 #[test]
-fn reclaimable_caches_go_first_and_destructors_only_when_asked() {
+fn reclaimable_bytes_are_counted_and_destructors_run_when_asked() {
     let heap = heap(false);
     let cache =
         kmem_slab::Cache::builder("strings").within(heap.slab).flags(Flags::RECLAIM_ACCOUNT).constructed(String::new).unwrap();
@@ -131,6 +132,36 @@ fn reclaimable_caches_go_first_and_destructors_only_when_asked() {
     assert!(heap.slab.reclaimable() > 0);
     passes(&heap, 200);
     assert_eq!((heap.slab.cache_info(cache.raw()).slabs(), heap.slab.reclaimable()), (0, 0));
+}
+
+#[test]
+fn caches_that_say_they_can_be_reclaimed_go_first() {
+    static GONE: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+    /// Whether it is one of the cache that says so.
+    struct Noted(bool);
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            GONE.lock().unwrap().push(self.0);
+        }
+    }
+    let heap = heap(false);
+    // Made last, so that it comes first for what it says alone.
+    let last = kmem_slab::Cache::builder("last").within(heap.slab).constructed(|| Noted(false)).unwrap();
+    let builder = kmem_slab::Cache::builder("first").within(heap.slab).flags(Flags::RECLAIM_ACCOUNT);
+    let first = builder.constructed(|| Noted(true)).unwrap();
+    for cache in [&last, &first] {
+        drop((0..10_000).map(|_| cache.alloc().unwrap()).collect::<Vec<_>>());
+    }
+    GONE.lock().unwrap().clear();
+    let mut passes = 0;
+    while GONE.lock().unwrap().is_empty() {
+        heap.slab.reap_tick();
+        passes += 1;
+        assert!(passes < 200);
+    }
+    let gone = GONE.lock().unwrap();
+    assert!(gone.contains(&true) && gone.contains(&false), "one pass takes from both");
+    assert!(gone.is_sorted_by_key(|first| !first), "the one that can be reclaimed first");
 }
 
 #[test]
