@@ -9,7 +9,7 @@
 //! returns from the handler, too, and goes on.
 
 use super::tally::{self, Tally};
-use super::{AtomicUsize, Ordering, Rank, UnsafeCell, const_fn, is_me, me, rank, relax};
+use super::{AtomicUsize, MODEL, Ordering, Rank, UnsafeCell, const_fn, is_me, me, rank, relax};
 use crate::fault::{Fault, die};
 use core::ops::{Deref, DerefMut};
 
@@ -125,9 +125,10 @@ impl<T, const RANK: u8> Lock<T, RANK> {
         let mut round = 0;
         loop {
             relax(&mut round);
+            // In a model a load may see the past for ever; an exchange does not.
             match self.holder.load(Ordering::Relaxed) {
-                FREE if self.grab(me()) => return,
                 holder if is_me(holder) => die(Fault::Interrupted, RANK as usize, "lock"),
+                holder if (holder == FREE || MODEL) && self.grab(me()) => return,
                 _ => {}
             }
         }

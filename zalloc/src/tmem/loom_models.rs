@@ -17,7 +17,7 @@ type Store = Tmem<&'static Scratch>;
 
 const SIZE: usize = 2048;
 const PAGE: (Oid, u32) = (Oid([1, 2, 3]), 4);
-/// With more, models take minutes; those in which a page is read from the file do with two.
+/// With more, models take minutes; that of three threads does with two.
 const PREEMPTIONS: usize = 2;
 
 /// Threads of a model take turns on one thread of the system, so that nobody ever waits for this lock.
@@ -185,7 +185,7 @@ fn loom_a_page_replaced_while_it_is_written_is_the_new_one() {
 #[test]
 fn loom_a_page_read_from_the_file_while_it_is_flushed_is_whole_or_not_there() {
     static SOURCE: Scratch = Scratch::new();
-    explore_within(1, || {
+    explore_within(PREEMPTIONS, || {
         let world = World::in_file(&SOURCE);
         let reader = spawn(&world, |world| assert!(matches!(world.get(), None | Some(1))));
         assert!(world.flush());
@@ -197,7 +197,7 @@ fn loom_a_page_read_from_the_file_while_it_is_flushed_is_whole_or_not_there() {
 #[test]
 fn loom_a_page_read_from_the_file_while_it_is_replaced_is_one_of_the_two() {
     static SOURCE: Scratch = Scratch::new();
-    explore_within(1, || {
+    explore_within(PREEMPTIONS, || {
         let world = World::in_file(&SOURCE);
         let reader = spawn(&world, |world| assert!(matches!(world.get(), Some(1 | 2))));
         world.put(2);
