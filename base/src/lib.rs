@@ -27,6 +27,8 @@ pub mod name;
 #[cfg(feature = "os")]
 pub mod pages;
 #[cfg(feature = "os")]
+pub mod pass;
+#[cfg(feature = "os")]
 pub mod percpu;
 #[cfg(feature = "os")]
 pub mod slabinfo;

@@ -43,6 +43,13 @@ impl fmt::Display for AllocError {
 
 impl core::error::Error for AllocError {}
 
+/// Makes an object in memory that holds none; once per object, when its slab is made.
+///
+/// It may unwind: the objects made before are then destroyed and the allocation fails by unwinding.
+pub type Constructor = unsafe fn(object: *mut u8, context: *mut ());
+/// Destroys an object; once per object, when its slab goes.
+pub type Destructor = unsafe fn(object: *mut u8, context: *mut ());
+
 /// A constructor of `T`s for an untyped cache.
 ///
 /// # Safety
@@ -66,7 +73,7 @@ pub unsafe fn destruct<T>(object: *mut u8, _context: *mut ()) {
 
 /// That destructor, if a `T` needs one.
 #[must_use]
-pub fn destructor<T>() -> Option<unsafe fn(object: *mut u8, context: *mut ())> {
+pub fn destructor<T>() -> Option<Destructor> {
     if core::mem::needs_drop::<T>() { Some(destruct::<T>) } else { None }
 }
 

@@ -68,12 +68,7 @@ impl core::ops::BitOr for Flags {
     }
 }
 
-/// Makes an object in memory that holds none; once per object, when its slab is made.
-///
-/// It may unwind: the objects made before are then destroyed and the allocation fails by unwinding.
-pub type Constructor = unsafe fn(object: *mut u8, context: *mut ());
-/// Destroys an object; once per object, when its slab goes.
-pub type Destructor = unsafe fn(object: *mut u8, context: *mut ());
+pub use kmem_base::typed::{Constructor, Destructor};
 
 /// What stands before the slabs. Theory 3.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

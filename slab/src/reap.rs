@@ -7,8 +7,9 @@ use crate::slab::Slab;
 use core::ops::AddAssign;
 use kmem_base::clock::now_ms;
 use kmem_base::knobs::Knob;
+use kmem_base::pass::Pass;
 use kmem_base::percpu::{Idle, Sheaf};
-use kmem_base::sync::{AtomicU32, Ordering};
+use kmem_base::sync::Ordering;
 
 /// What a pass has given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,23 +30,6 @@ impl AddAssign for Reaped {
         self.slabs += other.slabs;
         self.bytes += other.bytes;
         self.caches += other.caches;
-    }
-}
-
-/// A pass, until dropped: a destructor may unwind out of it.
-struct Pass<'a>(&'a AtomicU32);
-
-impl<'a> Pass<'a> {
-    /// The pass that begins, unless another is under way.
-    fn begin(reaping: &'a AtomicU32) -> Option<Self> {
-        // Acquire pairs with the Release of the last pass's end.
-        reaping.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok().then_some(Self(reaping))
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
     }
 }
 

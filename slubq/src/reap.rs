@@ -9,8 +9,9 @@ use kmem_base::clock::{now_ms, now_us};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::Knob;
 use kmem_base::pages::PageList;
+use kmem_base::pass::Pass;
 use kmem_base::percpu::{Idle, Shape};
-use kmem_base::sync::{AtomicU32, Ordering};
+use kmem_base::sync::Ordering;
 
 /// How much to give up, in SLUB+Q's order of sacrifice: each level includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,23 +22,6 @@ pub enum Level {
     Shared,
     /// What the CPUs' queues hold.
     Queues,
-}
-
-/// A decay pass, until dropped: a destructor may unwind out of it.
-struct Pass<'a>(&'a AtomicU32);
-
-impl<'a> Pass<'a> {
-    /// The pass that begins, unless another is under way.
-    fn begin(decaying: &'a AtomicU32) -> Option<Self> {
-        // Acquire pairs with the Release of the last pass's end.
-        decaying.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok().then_some(Self(decaying))
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
-    }
 }
 
 /// Empty slabs on their way out. If a destructor unwinds, those that it leaves are listed again.
