@@ -2,10 +2,9 @@
 
 use crate::cache::{Cache, Flags, Tunable};
 use crate::shard::{Partial, list, unlist_if_empty, unmark};
-use crate::slab::{Duty, Slab};
+use crate::slab::Slab;
 use crate::slubq::{Place as Here, Slubq};
 use crate::stats::count;
-use kmem_base::fault::die;
 use kmem_base::knobs::Knob;
 use kmem_base::pages::Page;
 use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
@@ -159,32 +158,6 @@ impl Slubq {
         self.blocks.put(&self.percpu, sheaf);
     }
 
-    /// Puts objects back into their slabs: one look-up, one count and few bitmap operations per run of objects of the same slab.
-    pub(crate) fn flush(&self, cache: &Cache, objects: &[*mut u8]) {
-        let mut rest = objects;
-        while let Some(&first) = rest.first() {
-            let slab = self.slab_of(cache, first);
-            let (start, bytes) = (slab.page().address(), cache.geometry.bytes());
-            let run = rest.iter().position(|object| object.addr().wrapping_sub(start) >= bytes).unwrap_or(rest.len());
-            match slab.put(&rest[..run]) {
-                Ok(Duty::None) => {}
-                Ok(Duty::List) => self.list(cache, &slab),
-                Ok(Duty::Reconsider) => self.reconsider(cache, &slab),
-                Err((fault, object)) => die(fault, object.addr(), cache.name()),
-            }
-            rest = &rest[run..];
-        }
-    }
-
-    /// The slab that `object` lies in; faults unless it is one of `cache`'s.
-    fn slab_of<'a>(&self, cache: &'a Cache, object: *mut u8) -> Slab<'a> {
-        match self.pages.slab_of(core::ptr::from_ref(cache).cast(), object.addr()) {
-            // SAFETY: a slab of this cache, which an object that is not free yet keeps alive.
-            Ok(page) => unsafe { Slab::new(page, &cache.geometry) },
-            Err(fault) => die(fault, object.addr(), cache.name()),
-        }
-    }
-
     /// Lists a slab that is on no list and has free objects, which this thread must do; releases it if it is surplus.
     pub(crate) fn list(&self, cache: &Cache, slab: &Slab<'_>) {
         self.release_if_surplus(cache, list(cache.shards, slab), slab);
@@ -192,7 +165,7 @@ impl Slubq {
 
     /// Releases a slab that this thread has marked, if it is still entirely free and there are partial slabs enough.
     #[cold]
-    fn reconsider(&self, cache: &Cache, slab: &Slab<'_>) {
+    pub(crate) fn reconsider(&self, cache: &Cache, slab: &Slab<'_>) {
         self.release_if_surplus(cache, unmark(cache.shards, slab), slab);
     }
 

@@ -9,6 +9,7 @@ mod depot;
 #[cfg(all(test, loom))]
 #[path = "../../base/src/sync/explore.rs"]
 mod explore;
+mod flush;
 mod free;
 pub mod geometry;
 mod info;
@@ -18,6 +19,7 @@ mod loom_caches;
 mod loom_models;
 mod objects;
 mod punch;
+mod put;
 mod reap;
 mod registry;
 mod reserve;

@@ -20,6 +20,7 @@
 //! Objects that sit in a queue are in use as far as the slab knows: their bits are clear.
 
 use crate::geometry::Geometry;
+use crate::put::Put;
 use core::ptr::NonNull;
 use kmem_base::fault::Fault;
 use kmem_base::pages::Page;
@@ -111,6 +112,14 @@ impl<'a> Slab<'a> {
         Self { page, geometry }
     }
 
+    pub(crate) const fn geometry(&self) -> &'a Geometry {
+        self.geometry
+    }
+
+    pub(crate) fn object(&self, index: u32) -> *mut u8 {
+        core::ptr::with_exposed_provenance_mut::<u8>(self.page.address()).wrapping_add(self.geometry.offset(index))
+    }
+
     /// Its descriptor.
     #[must_use]
     pub const fn page(&self) -> &'a Page {
@@ -178,31 +187,40 @@ impl<'a> Slab<'a> {
 
     fn take_by_summary(&self, out: &mut [*mut u8]) -> usize {
         let mut taken = 0;
-        for (index, summary) in self.page.bits.iter().enumerate() {
-            let mut words = summary.load(Ordering::Acquire);
-            while words != 0 {
-                let word = index * 64 + words.trailing_zeros() as usize;
-                words &= words - 1;
-                let (more, rest) = self.take_word(word, &mut out[taken..]);
+        for index in 0..self.page.bits.len() {
+            let words = self.page.bits[index].load(Ordering::Acquire);
+            let mut left = words;
+            while left != 0 {
+                let (more, rest) = self.take_word(index * 64 + left.trailing_zeros() as usize, &mut out[taken..]);
                 taken += more;
                 if rest {
+                    self.settle(index, words & !left);
                     return taken;
                 }
-                self.settle(summary, word);
+                left &= left - 1;
             }
+            self.settle(index, words);
         }
         taken
     }
 
-    /// Clears the summary bit of a word that is empty, unless a `put` fills it meanwhile.
-    fn settle(&self, summary: &AtomicU64, index: usize) {
-        let bit = 1 << (index % 64);
-        if self.word(index).load(Ordering::Relaxed) == 0 {
-            // AcqRel pairs with the same in `set`: if that came first, the load below sees its bits.
-            summary.fetch_and(!bit, Ordering::AcqRel);
-            if self.word(index).load(Ordering::Acquire) != 0 {
-                summary.fetch_or(bit, Ordering::AcqRel);
+    /// Clears the summary bits of `words`, which have been emptied, but for those that a `put` has filled meanwhile.
+    fn settle(&self, index: usize, words: u64) {
+        if words == 0 {
+            return;
+        }
+        // AcqRel pairs with the same in `set`: if that came first, the loads below see its bits.
+        self.page.bits[index].fetch_and(!words, Ordering::AcqRel);
+        let (mut left, mut filled) = (words, 0);
+        while left != 0 {
+            let bit = left & left.wrapping_neg();
+            if self.word(index * 64 + left.trailing_zeros() as usize).load(Ordering::Acquire) != 0 {
+                filled |= bit;
             }
+            left ^= bit;
+        }
+        if filled != 0 {
+            self.page.bits[index].fetch_or(filled, Ordering::AcqRel);
         }
     }
 
@@ -212,8 +230,7 @@ impl<'a> Slab<'a> {
         // Acquire pairs with the Release in `set`: what the last owner wrote to an object comes before what the next one does.
         let bits = word.load(Ordering::Acquire);
         let size = self.geometry.size as usize;
-        let first =
-            core::ptr::with_exposed_provenance_mut::<u8>(self.page.address()).wrapping_add(self.geometry.offset(index as u32 * 64));
+        let first = self.object(index as u32 * 64);
         if bits == u64::MAX && out.len() >= 64 {
             let mut object = first;
             for place in &mut out[..64] {
@@ -255,25 +272,15 @@ impl<'a> Slab<'a> {
     /// # Errors
     /// [`Fault::Misaligned`] or [`Fault::DoubleFree`] and the object; the slab is then in no state to go on with.
     pub fn put(&self, objects: &[*mut u8]) -> Result<Duty, (Fault, *mut u8)> {
-        let (mut index, mut mask) = (usize::MAX, 0_u64);
-        for &object in objects {
-            let number = self.geometry.index(object.addr() - self.page.address()).ok_or((Fault::Misaligned, object))? as usize;
-            let bit = 1 << (number % 64);
-            if number / 64 != index {
-                self.set(index, mask, object)?;
-                (index, mask) = (number / 64, 0);
-            }
-            if mask & bit != 0 {
-                return Err((Fault::DoubleFree, object));
-            }
-            mask |= bit;
+        let (mut put, mut rest) = (Put::into(*self), objects);
+        while !rest.is_empty() {
+            rest = &rest[put.add(rest)?..];
         }
-        self.set(index, mask, objects.last().copied().unwrap_or(core::ptr::null_mut()))?;
-        Ok(self.count(objects.len() as u32))
+        Ok(put.finish())
     }
 
-    /// The last touch of a put.
-    fn count(&self, count: u32) -> Duty {
+    /// The last touch of a put: `count` objects more are free.
+    pub(crate) fn count(&self, count: u32) -> Duty {
         let mut old = self.page.state.load(Ordering::Relaxed);
         loop {
             let (new, duty) = State(old).put(count, self.geometry.objects);
@@ -290,20 +297,15 @@ impl<'a> Slab<'a> {
         self.page.state.fetch_and(!State::MARKED, Ordering::AcqRel);
     }
 
+    /// Sets free bits; returns those that were set already.
     #[inline]
-    fn set(&self, index: usize, mask: u64, object: *mut u8) -> Result<(), (Fault, *mut u8)> {
-        if mask == 0 {
-            return Ok(());
-        }
+    pub(crate) fn set(&self, index: usize, mask: u64) -> u64 {
         // Release pairs with the Acquire in `take_word`.
         let old = self.word(index).fetch_or(mask, Ordering::AcqRel);
-        if old & mask != 0 {
-            return Err((Fault::DoubleFree, object));
-        }
         if old == 0 && self.geometry.has_summary() {
             self.page.bits[index / 64].fetch_or(1 << (index % 64), Ordering::AcqRel);
         }
-        Ok(())
+        old & mask
     }
 
     /// Marks the slab listed; the caller holds the shard's lock and lists it. Returns the state with the mark.
