@@ -56,13 +56,11 @@ const GROWTH_SHARE: usize = 16;
 const GROWTH_MIN_PAGES: usize = 64;
 /// A heap that has shrunk to half, and by at least so many pages (4 MiB), gives free pages back at once, ...
 const GONE_MIN_PAGES: usize = 64;
-/// ... unless that has taken more than one part in so many of the time, ...
-const SHRUNK_SHARE: u64 = 32;
-/// ... or in so many, if the last time was less than ...
-const SHRUNK_OFTEN_SHARE: u64 = 128;
-/// ... so many microseconds ago, ...
-const SHRUNK_OFTEN_US: u64 = 1_000_000;
-/// ... and for so many microseconds at once at most.
+/// ... as long as that takes one part in so many of the time ...
+const SHRUNK_SHARE: u64 = 128;
+/// ... of so many microseconds before (25 ms), ...
+const SHRUNK_CREDIT_US: u64 = 3_200_000;
+/// ... and no more than so many microseconds at once.
 const SHRUNK_MAX_US: u64 = 20_000;
 /// Queues of at most this many caches are drained in one decay pass: each costs two barriers.
 const DRAINS_PER_PASS: u32 = 32;
@@ -143,8 +141,8 @@ impl Slubq {
     }
 
     /// Gives free pages back before their time. A process that frees what it had and then sleeps, as a server does after a query, comes
-    /// by no slow path when the time is up. Paid for out of the time that has passed since, so that a load that goes up and down all
-    /// the time keeps most of what it needs.
+    /// by no slow path when the time is up. Paid for out of the time that passes, with some credit: a load that goes up and down all the time
+    /// keeps most of what it needs, and one that does so for a moment ends with little.
     #[cold]
     fn tick_shrunk(&self) {
         let start = now_us();
@@ -153,10 +151,9 @@ impl Slubq {
         }
         let Some(_pass) = Pass::begin(&self.decaying) else { return };
         let (_, done) = self.pages.purge_while(true, &mut || now_us() - start < SHRUNK_MAX_US);
-        let (end, last) = (now_us(), self.shrunk_last.swap(start, Ordering::Relaxed));
-        let often = last != 0 && start.saturating_sub(last) < SHRUNK_OFTEN_US;
-        let share = if often { SHRUNK_OFTEN_SHARE } else { SHRUNK_SHARE };
-        self.shrunk.store(end + (end - start) * share, Ordering::Relaxed);
+        // A leaky bucket.
+        let paid = self.shrunk.load(Ordering::Relaxed).max(start.saturating_sub(SHRUNK_CREDIT_US));
+        self.shrunk.store(paid + (now_us() - start) * SHRUNK_SHARE, Ordering::Relaxed);
         if done {
             self.pages.forget_peak();
         }

@@ -35,10 +35,8 @@ pub struct Slubq {
     pub(crate) stage: AtomicU32,
     /// Pages in use from which on another pass over the caches begins, whatever the time.
     pub(crate) crowded: AtomicUsize,
-    /// Microseconds from which on pages may be purged for the heap's having shrunk.
+    /// When what has been spent on purging for the heap's having shrunk is paid off, in microseconds.
     pub(crate) shrunk: AtomicU64,
-    /// When that was done last.
-    pub(crate) shrunk_last: AtomicU64,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
     /// Slot at which the next pass starts to drain.
@@ -94,7 +92,6 @@ impl Slubq {
                 stage: AtomicU32::new(0),
                 crowded: AtomicUsize::new(0),
                 shrunk: AtomicU64::new(0),
-                shrunk_last: AtomicU64::new(0),
                 decaying: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }
