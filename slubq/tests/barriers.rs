@@ -165,7 +165,7 @@ fn random_failures_while_queues_are_drained_by_threads() {
             let storm = scope.spawn(|| stress_or_panic(&heap, &config));
             // Each pass may leave a cache that could not be destroyed, and there are not slots for any number of them.
             for _ in (0..MAX_SLOTS / 2).take_while(|_| !storm.is_finished()) {
-                let _pass = heap.passes.lock().unwrap();
+                let _busy = heap.busy.read().unwrap();
                 drain(&heap, false);
             }
         });

@@ -157,6 +157,14 @@ fn a_system_that_takes_nothing_back_costs_nothing_but_memory() {
     heap.destroy(cache).unwrap();
 }
 
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn slabs_are_punched_while_threads_allocate_and_free() {
     for (seed, (name, settings)) in configurations().into_iter().enumerate().step_by(2) {
@@ -166,13 +174,17 @@ fn slabs_are_punched_while_threads_allocate_and_free() {
         let cache = heap.cache(&Spec::new("beside", 2048, 8).with(Flags::NO_MERGE));
         let kept = sparse(&heap, cache, 2048, 16);
         std::thread::scope(|scope| {
+            // Also if the storm panics, or the test would not end.
+            let _ended = Ended(&over);
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
+                    let _busy = heap.busy.read();
                     heap.slubq.decay();
                 }
             });
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
+                    let _busy = heap.busy.read();
                     let some: Vec<_> =
                         (0..300).map(|_| heap.slubq.alloc_object(cache)).filter(|object| !object.is_null()).collect();
                     some.iter().for_each(|&object| fill(object, 2048, 0xCD));
@@ -185,7 +197,6 @@ fn slabs_are_punched_while_threads_allocate_and_free() {
             stress_or_panic(&heap, &config);
             let config = StressConfig { profile: Profile::Mixed, ops_per_thread: 200, slots: 48, ..config };
             stress_or_panic(&heap, &config);
-            over.store(true, Ordering::Relaxed);
         });
         assert!(kept.iter().all(|&object| holds(object, 2048, 0xAB)), "{name}");
         assert!(punched(cache) > 0, "{name}");

@@ -13,15 +13,15 @@ use kmem_testkit::Subject;
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::ptr::NonNull;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
 pub(crate) struct Heap {
     pub(crate) slubq: &'static Slubq,
     pub(crate) source: &'static FaultySource,
     pub(crate) fails: bool,
-    /// Held by a test that drains beside a stress run: the check at the run's end waits for it, being exact only when nothing runs.
-    pub(crate) passes: Mutex<()>,
+    /// Held for reading by what a test does beside a stress run: the check at its end waits for that, being exact only when nothing runs.
+    pub(crate) busy: RwLock<()>,
 }
 
 /// Knobs for an instance: one per configuration worth a run.
@@ -50,7 +50,7 @@ impl Heap {
 
     pub(crate) fn unstarted() -> Self {
         let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
-        Self { slubq: Box::leak(Box::new(Slubq::new(source))), source, fails: false, passes: Mutex::new(()) }
+        Self { slubq: Box::leak(Box::new(Slubq::new(source))), source, fails: false, busy: RwLock::new(()) }
     }
 
     pub(crate) fn cache(&self, spec: &Spec<'_>) -> &'static Cache {
@@ -218,7 +218,7 @@ impl Subject for Heap {
     }
 
     fn check(&self) -> Result<(), String> {
-        let _still = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
+        let _still = self.busy.write().unwrap_or_else(PoisonError::into_inner);
         self.slubq.check().map_err(|broken| broken.to_string())
     }
 
