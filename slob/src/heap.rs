@@ -22,8 +22,13 @@ pub(crate) struct Stretch {
 
 /// Where in which hole a block fits.
 struct Find {
+    /// Of no units if there is none.
     hole: Stretch,
     at: usize,
+    /// What is in front of it in the list of its page.
+    previous: Hole,
+    /// The word of its page, as it were without it.
+    rest: Word,
 }
 
 /// A heap for one thread at a time. See theory 3.
@@ -133,7 +138,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         // The first time the table may take what was got, or it may not adjoin what was there.
         for attempt in 0.. {
             if let Some(find) = self.find(size, align).filter(|find| find.hole.size < limit) {
-                self.take(find.hole, find.at, size);
+                self.take(&find, size);
                 return Some(find.at);
             }
             let tail = if G::GROWS && attempt < 2 { self.back(self.end) } else { 0 };
@@ -159,9 +164,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
                 if may_fit && (!M::CHECKED || self.vet_list(page)) {
                     probes -= 1;
                     M::probe();
-                    let find = self.scan(page, size, align).0;
-                    if find.is_some() {
-                        return find;
+                    let find = self.scan(page, 0, size, align);
+                    if find.hole.size > 0 {
+                        return Some(find);
                     }
                 }
             }
@@ -177,55 +182,45 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         None
     }
 
-    /// The tightest hole of `page` for `size` units aligned to `align` bytes, and what the table has to know of the page.
+    /// The tightest hole of `page` for `size` units aligned to `align` bytes, of those at the unit `from` or behind it; and what the page
+    /// is without it. One walk.
     #[inline(never)]
-    fn scan(&self, page: usize, size: usize, align: usize) -> (Option<Find>, Word) {
-        let (mut word, mut find, mut limit) = (self.table.word(page), None, usize::MAX);
-        let (mut most, mut largest, mut tail) = (0, 0, false);
-        self.each_hole(page, |hole| {
-            most = most.max(hole.size);
-            let room = (page + 1) * UNITS - hole.at;
-            largest = largest.max(hole.size.min(room));
-            tail |= hole.size >= room;
-            if hole.size >= size && hole.size < limit {
-                let at = self.aligned(hole.at, align);
-                if at + size <= hole.at + hole.size {
-                    (find, limit) = (Some(Find { hole, at }), hole.size);
-                }
+    fn scan(&self, page: usize, from: usize, size: usize, align: usize) -> Find {
+        let (word, list, start) = (self.table.word(page), self.list(page), page * UNITS);
+        let mut find = Find { hole: Stretch { at: 0, size: 0 }, at: 0, previous: Hole::START, rest: word };
+        let (mut limit, mut largest, mut last, mut tail) = (usize::MAX, 0, 0, false);
+        let mut previous = Hole { next: word.first(), ..Hole::START };
+        while previous.next < UNITS {
+            // SAFETY: a page of the heap, `next` is below `UNITS`.
+            let hole = if word.is_full() { Hole::PAGE } else { unsafe { list.hole(previous.next) } };
+            let (at, mut length, ends) = (start + hole.at, hole.size, hole.at + hole.size == UNITS);
+            if ends {
+                length = if word.is_full() { word.run() * UNITS } else { length };
+                length += self.ahead(at + length);
             }
-        });
-        if !word.is_full() {
-            word = Word::partial(word.first(), largest, tail);
-        }
-        (find, word.with_class(class(most)))
-    }
-
-    /// Calls `f` with each hole that starts in `page`, which is none of a run but the first.
-    #[inline]
-    pub(crate) fn each_hole(&self, page: usize, mut f: impl FnMut(Stretch)) {
-        let word = self.table.word(page);
-        let mut next = if word.is_full() { 0 } else { word.first() };
-        while next < UNITS {
-            let at = page * UNITS + next;
-            let mut size = UNITS;
-            if !word.is_full() {
-                // SAFETY: a page of the heap, `next` is below `UNITS`.
-                let hole = unsafe { self.list(page).hole(next) };
-                (size, next) = (hole.size, hole.next);
+            if hole.at == 0 && self.table.word(page - 1).ends_free() {
+                length = 0;
+            }
+            let place = self.aligned(at, align);
+            if place + size <= at + length && length < limit && at >= from {
+                largest = largest.max(find.hole.size);
+                (limit, tail) = (length, false);
+                find = Find { hole: Stretch { at, size: length }, at: place, previous, rest: word };
             } else {
-                next = UNITS;
+                largest = largest.max(length.min(hole.size));
+                (last, tail) = (length, ends);
             }
-            if !at.is_multiple_of(UNITS) || !self.table.word(page - 1).ends_free() {
-                if (at + size).is_multiple_of(UNITS) {
-                    size = self.ahead(at);
-                }
-                f(Stretch { at, size });
-            }
+            previous = hole;
         }
+        if !word.is_full() {
+            find.rest = Word::partial(word.first(), largest, tail);
+        }
+        find.rest = find.rest.with_class(class(last.max(largest)));
+        find
     }
 
     /// Units free from `at` on.
-    fn ahead(&self, at: usize) -> usize {
+    pub(crate) fn ahead(&self, at: usize) -> usize {
         let (word, list) = (self.table.word(page(at)), self.list(page(at)));
         let mut size = word.run() * UNITS;
         if !word.is_full() {
@@ -257,23 +252,35 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if (at - size).is_multiple_of(UNITS) { size + self.back(at - size) } else { size }
     }
 
-    /// Takes `size` units at `at` out of `hole`.
-    fn take(&mut self, hole: Stretch, at: usize, size: usize) {
-        let (to, end) = (at + size, hole.at + hole.size);
+    /// Takes `size` units out of the hole.
+    fn take(&mut self, find: &Find, size: usize) {
+        let (at, to) = (find.at, find.at + size);
+        let (start, end, owner) = (find.hole.at, find.hole.at + find.hole.size, page(find.hole.at));
+        self.table.set(owner, find.rest);
         self.each_page(at, to, |heap, page, from, to| {
             let (word, list) = (heap.table.word(page), heap.list(page));
             if to - from == UNITS {
                 return heap.table.set(page, Word::default());
             }
+            let previous = if page == owner { find.previous } else { Hole { next: word.first(), ..Hole::START } };
             // SAFETY: a page of the heap, in which a hole has all of that.
-            let first = unsafe { list.cut(if word.is_full() { list.whole() } else { word.first() }, from, to) };
-            heap.table.put(page, word.begun(first));
+            let first = unsafe {
+                if word.is_full() {
+                    list.whole();
+                }
+                list.cut(word.first(), previous, from, to)
+            };
+            heap.table.set(page, word.with_first(first));
         });
-        // What follows first: a look at a page sees how far its last hole goes on.
+        self.settle(start, at);
         self.settle(to, end);
-        if page(hole.at) < page(to) {
-            self.settle(hole.at, at);
-        }
+    }
+
+    /// Takes what lies `from .. to` out of the hole of `size` units there.
+    fn take_at(&mut self, hole: Stretch, from: usize, to: usize) {
+        // No other one is as tight.
+        let find = self.scan(page(hole.at), hole.at, hole.size, 1);
+        self.take(&Find { at: from, ..find }, to - from);
     }
 
     /// Frees `size` units at `at`.
@@ -302,7 +309,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if page(start) == last {
             // Nothing but a hole in its page: no need to look at the others.
             let word = self.table.word(last);
-            return self.table.set(last, word.with_hole(end - start));
+            return self.table.set(last, word.with_hole(start % UNITS, end - start));
         }
         if end % UNITS == 0 {
             end += self.ahead(end);
@@ -313,6 +320,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             }
         }
         self.settle(start, end);
+        if to < end && end % UNITS > 0 {
+            // What was behind is no hole by itself any more.
+            self.refresh(page(end));
+        }
         if G::RETURNS {
             self.retire(at, to, start.div_ceil(UNITS), page(end));
         }
@@ -329,23 +340,23 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         }
     }
 
-    /// Tells the table of the hole `from .. to`, or that there is none between two blocks.
+    /// Tells the table of the hole `from .. to`, which may be none.
     fn settle(&mut self, from: usize, to: usize) {
-        let (first, end) = (from.div_ceil(UNITS), page(to));
-        if first < end {
-            self.table.set(first, Word::full(end - first));
-            self.table.set(end - 1, Word::full(end - first));
-        }
-        self.refresh(page(from));
-        if page(from) < end {
-            self.refresh(end);
+        if from < to {
+            let (owner, first, end) = (page(from), from.div_ceil(UNITS), page(to));
+            for page in [first, end.wrapping_sub(1)] {
+                if first < end && page != owner {
+                    self.table.set(page, Word::full(end - first));
+                }
+            }
+            self.table.set(owner, self.table.word(owner).with_hole(from % UNITS, to - from));
         }
     }
 
     /// Looks at the holes of `page` anew.
     #[inline(never)]
     fn refresh(&mut self, page: usize) {
-        self.table.set(page, self.scan(page, usize::MAX, 1).1);
+        self.table.set(page, self.scan(page, 0, usize::MAX / 2, 1).rest);
     }
 
     /// Makes a block of `old` units one of `new`, another number.
@@ -361,10 +372,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             let place = self.aligned(from, align);
             if place + new <= end + after {
                 if place < at {
-                    self.take(Stretch { at: from, size: below }, place, at - place);
+                    self.take_at(Stretch { at: from, size: below }, place, at);
                 }
                 if place + new > end {
-                    self.take(Stretch { at: end, size: after }, end, place + new - end);
+                    self.take_at(Stretch { at: end, size: after }, end, place + new);
                 }
                 self.copy(at, place, old);
                 if place + new < end {

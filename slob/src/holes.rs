@@ -15,6 +15,13 @@ pub(crate) struct Hole {
     pub(crate) next: usize,
 }
 
+impl Hole {
+    /// None: what is in front of the first.
+    pub(crate) const START: Self = Self { at: 0, size: 0, next: 0 };
+    /// All of a page.
+    pub(crate) const PAGE: Self = Self { at: 0, size: UNITS, next: UNITS };
+}
+
 /// The page at an address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page(pub(crate) *mut i16);
@@ -90,7 +97,7 @@ impl Page {
     /// # Safety
     /// The page is the heap's, `first` its first hole.
     pub(crate) unsafe fn before(self, first: usize, at: usize) -> Hole {
-        let mut hole = Hole { at: 0, size: 0, next: first };
+        let mut hole = Hole { next: first, ..Hole::START };
         while hole.next < at {
             // SAFETY: below `at`, which is at most `UNITS`.
             hole = unsafe { self.hole(hole.next) };
@@ -125,39 +132,37 @@ impl Page {
         }
     }
 
-    /// Takes `from .. to` out of the hole that it lies in; returns the new first hole.
+    /// Takes `from .. to` out of the hole behind `previous`; returns the new first hole.
     ///
     /// # Safety
-    /// The page is the heap's, `first` its first hole, and one hole holds all of `from .. to`.
-    pub(crate) unsafe fn cut(self, first: usize, from: usize, to: usize) -> usize {
+    /// The page is the heap's, `first` its first hole, `previous` the one before, or [`Hole::START`], of that in which `from .. to` lies.
+    pub(crate) unsafe fn cut(self, first: usize, previous: Hole, from: usize, to: usize) -> usize {
         // SAFETY: the caller's.
         unsafe {
-            let mut left = self.before(first, from);
-            let hole = if left.next == from { self.hole(from) } else { left };
-            let (end, mut rest) = (hole.at + hole.size, hole.next);
+            let hole = self.hole(previous.next);
+            let (end, mut next) = (hole.at + hole.size, hole.next);
             if to < end {
-                self.write(Hole { at: to, size: end - to, next: rest });
-                rest = to;
+                self.write(Hole { at: to, size: end - to, next });
+                next = to;
             }
-            if left.next != from {
-                left.size = from - left.at;
+            if hole.at < from {
+                self.write(Hole { size: from - hole.at, next, ..hole });
+                next = hole.at;
             }
-            left.next = rest;
-            if left.size == 0 {
-                return rest;
+            if previous.size == 0 {
+                return next;
             }
-            self.write(left);
+            self.write(Hole { next, ..previous });
             first
         }
     }
 
-    /// Makes the page one hole; returns it as the first.
+    /// Makes the page one hole.
     ///
     /// # Safety
     /// The page is the heap's, all of it nobody's.
-    pub(crate) unsafe fn whole(self) -> usize {
+    pub(crate) unsafe fn whole(self) {
         // SAFETY: the caller's.
-        unsafe { self.write(Hole { at: 0, size: UNITS, next: UNITS }) };
-        0
+        unsafe { self.write(Hole::PAGE) }
     }
 }

@@ -50,7 +50,8 @@ impl Word {
 
     /// The same, not full, with `first` hole.
     pub(crate) const fn with_first(self, first: usize) -> Self {
-        Self(self.0 & !(FULL | HALF_MASK) | (UNITS - first) as u32)
+        let known = if self.is_full() { !(FULL | RUN_MASK) } else { !HALF_MASK };
+        Self(self.0 & known | (UNITS - first) as u32)
     }
 
     /// The same in `class`.
@@ -58,17 +59,16 @@ impl Word {
         Self(self.0 & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT)
     }
 
-    /// The same with one more hole, of `units`, that starts and ends within the page.
-    pub(crate) const fn with_hole(self, units: usize) -> Self {
-        let (class, largest) = (class(units), self.largest());
-        let largest = if units > largest { units } else { largest };
-        let old = self.0 >> CLASS_SHIFT;
-        Self(self.0 & (TAIL | HALF_MASK) | (largest as u32) << HALF).with_class(if class > old { class } else { old })
-    }
-
-    /// The page's class for one with `first` hole, of whose holes nothing is known yet.
-    pub(crate) const fn begun(self, first: usize) -> Self {
-        Self(self.0 & !((1 << CLASS_SHIFT) - 1) | (UNITS - first) as u32)
+    /// The same with one more hole, of `size` units from the offset `at` on.
+    pub(crate) const fn with_hole(self, at: usize, size: usize) -> Self {
+        let (class, old, room) = (class(size), self.0 >> CLASS_SHIFT, UNITS - at);
+        if size >= UNITS && at == 0 {
+            return Self::full(size / UNITS).with_class(class);
+        }
+        let part = if size < room { size } else { room };
+        let largest = if part > self.largest() { part } else { self.largest() };
+        let tail = if size < room { 0 } else { TAIL };
+        Self(self.0 & (TAIL | HALF_MASK) | tail | (largest as u32) << HALF).with_class(if class > old { class } else { old })
     }
 
     /// The class of the largest hole that starts here, as a bit; none if none does.
@@ -91,9 +91,9 @@ impl Word {
         (self.0 & RUN_MASK) as usize
     }
 
-    /// Offset of the first hole; `UNITS` if there is none. Of a page that is not full.
+    /// Offset of the first hole; `UNITS` if there is none.
     pub(crate) const fn first(self) -> usize {
-        UNITS - (self.0 & HALF_MASK) as usize
+        if self.is_full() { 0 } else { UNITS - (self.0 & HALF_MASK) as usize }
     }
 
     /// Units of the largest hole, the one at the page's beginning left out if it is the end of another page's.
