@@ -62,10 +62,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     pub(crate) fn each_hole(&self, page: usize, mut f: impl FnMut(Stretch)) {
         let continues = self.table.word(page - 1).ends_free();
         self.each_piece(page, |piece| {
-            let at = page * UNITS + piece.at;
             if piece.at > 0 || !continues {
-                let ends = piece.at + piece.size == UNITS;
-                f(Stretch { at, size: if ends { self.ahead(at) } else { piece.size } });
+                let at = page * UNITS + piece.at;
+                f(Stretch { at, size: self.ahead(at) });
             }
         });
     }

@@ -22,13 +22,8 @@ pub(crate) struct Stretch {
 
 /// Where in which hole a block fits.
 struct Find {
-    /// Of no units if there is none.
     hole: Stretch,
     at: usize,
-    /// What is in front of it in the list of its page.
-    previous: Hole,
-    /// The word of its page, as it were without it.
-    rest: Word,
 }
 
 /// A heap for one thread at a time. See theory 3.
@@ -138,7 +133,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         // The first time the table may take what was got, or it may not adjoin what was there.
         for attempt in 0.. {
             if let Some(find) = self.find(size, align).filter(|find| find.hole.size < limit) {
-                self.take(&find, size);
+                self.take(find.hole, find.at, size);
                 return Some(find.at);
             }
             let tail = if G::GROWS && attempt < 2 { self.back(self.end) } else { 0 };
@@ -164,9 +159,9 @@ impl<G: Ground, M: Mode> Heap<G, M> {
                 if may_fit && (!M::CHECKED || self.vet_list(page)) {
                     probes -= 1;
                     M::probe();
-                    let find = self.scan(page, 0, size, align);
-                    if find.hole.size > 0 {
-                        return Some(find);
+                    let find = self.scan(page, size, align).0;
+                    if find.is_some() {
+                        return find;
                     }
                 }
             }
@@ -182,54 +177,54 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         None
     }
 
-    /// The tightest hole of `page` for `size` units aligned to `align` bytes, of those at the unit `from` or behind it; and what the page
-    /// is without it. One walk.
+    /// The tightest hole of `page` for `size` units aligned to `align` bytes, and what the table has to know of the page.
     #[inline(never)]
-    fn scan(&self, page: usize, from: usize, size: usize, align: usize) -> Find {
-        let (word, list, start) = (self.table.word(page), self.list(page), page * UNITS);
-        let mut find = Find { hole: Stretch { at: 0, size: 0 }, at: 0, previous: Hole::START, rest: word };
-        let (mut limit, mut largest, mut last, mut tail) = (usize::MAX, 0, 0, false);
-        let mut previous = Hole { next: word.first(), ..Hole::START };
-        while previous.next < UNITS {
+    fn scan(&self, page: usize, size: usize, align: usize) -> (Option<Find>, Word) {
+        let (mut word, list, start) = (self.table.word(page), self.list(page), page * UNITS);
+        let (mut find, mut limit) = (None, usize::MAX);
+        let (mut most, mut largest, mut tail) = (0, 0, false);
+        let mut next = word.first();
+        if next == 0 && self.table.word(page - 1).ends_free() {
+            // SAFETY: a page of the heap. Its first hole is the end of another page's.
+            next = unsafe { list.hole(0).next };
+        }
+        while next < UNITS {
             // SAFETY: a page of the heap, `next` is below `UNITS`.
-            let hole = if word.is_full() { Hole::PAGE } else { unsafe { list.hole(previous.next) } };
-            let (at, mut length, ends) = (start + hole.at, hole.size, hole.at + hole.size == UNITS);
-            if ends {
-                length = if word.is_full() { word.run() * UNITS } else { length };
-                length += self.ahead(at + length);
+            let hole = if word.is_full() { Hole::PAGE } else { unsafe { list.hole(next) } };
+            let mut length = hole.size;
+            largest = largest.max(length);
+            if next + length == UNITS {
+                tail = true;
+                length = self.ahead(start + next);
             }
-            if hole.at == 0 && self.table.word(page - 1).ends_free() {
-                length = 0;
+            most = most.max(length);
+            if length >= size && length < limit {
+                let hole = Stretch { at: start + next, size: length };
+                let at = self.aligned(hole.at, align);
+                if at + size <= hole.at + length {
+                    (find, limit) = (Some(Find { hole, at }), length);
+                }
             }
-            let place = self.aligned(at, align);
-            if place + size <= at + length && length < limit && at >= from {
-                largest = largest.max(find.hole.size);
-                (limit, tail) = (length, false);
-                find = Find { hole: Stretch { at, size: length }, at: place, previous, rest: word };
-            } else {
-                largest = largest.max(length.min(hole.size));
-                (last, tail) = (length, ends);
-            }
-            previous = hole;
+            next = hole.next;
         }
         if !word.is_full() {
-            find.rest = Word::partial(word.first(), largest, tail);
+            word = Word::partial(word.first(), largest, tail);
         }
-        find.rest = find.rest.with_class(class(last.max(largest)));
-        find
+        (find, word.with_class(class(most)))
     }
 
     /// Units free from `at` on.
     pub(crate) fn ahead(&self, at: usize) -> usize {
-        let (word, list) = (self.table.word(page(at)), self.list(page(at)));
+        let (page, offset) = (page(at), at % UNITS);
+        let (word, list) = (self.table.word(page), self.list(page));
         let mut size = word.run() * UNITS;
         if !word.is_full() {
             // SAFETY: a page of the heap that is not full, and a hole of it.
             unsafe {
-                if list.before(word.first(), at % UNITS).next != at % UNITS {
+                if list.before(word.first(), offset).next != offset {
                     return 0;
                 }
-                size = list.hole(at % UNITS).size;
+                size = list.hole(offset).size;
             }
         }
         if (at + size).is_multiple_of(UNITS) { size + self.ahead(at + size) } else { size }
@@ -252,35 +247,33 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if (at - size).is_multiple_of(UNITS) { size + self.back(at - size) } else { size }
     }
 
-    /// Takes `size` units out of the hole.
-    fn take(&mut self, find: &Find, size: usize) {
-        let (at, to) = (find.at, find.at + size);
-        let (start, end, owner) = (find.hole.at, find.hole.at + find.hole.size, page(find.hole.at));
-        self.table.set(owner, find.rest);
+    /// Takes `size` units at `at` out of `hole`.
+    fn take(&mut self, hole: Stretch, at: usize, size: usize) {
+        let (to, end) = (at + size, hole.at + hole.size);
+        // Neither the longest of its page, nor at its end: the word stays.
+        let inner = hole.at % UNITS + hole.size < UNITS && hole.size < self.table.word(page(at)).largest();
         self.each_page(at, to, |heap, page, from, to| {
             let (word, list) = (heap.table.word(page), heap.list(page));
             if to - from == UNITS {
                 return heap.table.set(page, Word::default());
             }
-            let previous = if page == owner { find.previous } else { Hole { next: word.first(), ..Hole::START } };
             // SAFETY: a page of the heap, in which a hole has all of that.
             let first = unsafe {
                 if word.is_full() {
                     list.whole();
                 }
-                list.cut(word.first(), previous, from, to)
+                list.cut(word.first(), from, to)
             };
-            heap.table.set(page, word.with_first(first));
+            heap.table.put(page, if inner { word.with_first(first) } else { word.begun(first) });
         });
-        self.settle(start, at);
+        if inner {
+            return;
+        }
+        // What follows first: a look at a page sees how far its last hole goes on.
         self.settle(to, end);
-    }
-
-    /// Takes what lies `from .. to` out of the hole of `size` units there.
-    fn take_at(&mut self, hole: Stretch, from: usize, to: usize) {
-        // No other one is as tight.
-        let find = self.scan(page(hole.at), hole.at, hole.size, 1);
-        self.take(&Find { at: from, ..find }, to - from);
+        if page(hole.at) < page(to) {
+            self.settle(hole.at, at);
+        }
     }
 
     /// Frees `size` units at `at`.
@@ -309,7 +302,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         if page(start) == last {
             // Nothing but a hole in its page: no need to look at the others.
             let word = self.table.word(last);
-            return self.table.set(last, word.with_hole(start % UNITS, end - start));
+            return self.table.set(last, word.with_hole(end - start));
         }
         if end % UNITS == 0 {
             end += self.ahead(end);
@@ -320,10 +313,6 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             }
         }
         self.settle(start, end);
-        if to < end && end % UNITS > 0 {
-            // What was behind is no hole by itself any more.
-            self.refresh(page(end));
-        }
         if G::RETURNS {
             self.retire(at, to, start.div_ceil(UNITS), page(end));
         }
@@ -340,23 +329,23 @@ impl<G: Ground, M: Mode> Heap<G, M> {
         }
     }
 
-    /// Tells the table of the hole `from .. to`, which may be none.
+    /// Tells the table of the hole `from .. to`, or that there is none between two blocks.
     fn settle(&mut self, from: usize, to: usize) {
-        if from < to {
-            let (owner, first, end) = (page(from), from.div_ceil(UNITS), page(to));
-            for page in [first, end.wrapping_sub(1)] {
-                if first < end && page != owner {
-                    self.table.set(page, Word::full(end - first));
-                }
-            }
-            self.table.set(owner, self.table.word(owner).with_hole(from % UNITS, to - from));
+        let (first, end) = (from.div_ceil(UNITS), page(to));
+        if first < end {
+            self.table.set(first, Word::full(end - first));
+            self.table.set(end - 1, Word::full(end - first));
+        }
+        self.refresh(page(from));
+        if page(from) < end {
+            self.refresh(end);
         }
     }
 
     /// Looks at the holes of `page` anew.
     #[inline(never)]
     fn refresh(&mut self, page: usize) {
-        self.table.set(page, self.scan(page, 0, usize::MAX / 2, 1).rest);
+        self.table.set(page, self.scan(page, usize::MAX, 1).1);
     }
 
     /// Makes a block of `old` units one of `new`, another number.
@@ -372,10 +361,10 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             let place = self.aligned(from, align);
             if place + new <= end + after {
                 if place < at {
-                    self.take_at(Stretch { at: from, size: below }, place, at);
+                    self.take(Stretch { at: from, size: below }, place, at - place);
                 }
                 if place + new > end {
-                    self.take_at(Stretch { at: end, size: after }, end, place + new);
+                    self.take(Stretch { at: end, size: after }, end, place + new - end);
                 }
                 self.copy(at, place, old);
                 if place + new < end {

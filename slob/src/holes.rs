@@ -132,27 +132,28 @@ impl Page {
         }
     }
 
-    /// Takes `from .. to` out of the hole behind `previous`; returns the new first hole.
+    /// Takes `from .. to` out of the hole that it lies in; returns the new first hole.
     ///
     /// # Safety
-    /// The page is the heap's, `first` its first hole, `previous` the one before, or [`Hole::START`], of that in which `from .. to` lies.
-    pub(crate) unsafe fn cut(self, first: usize, previous: Hole, from: usize, to: usize) -> usize {
+    /// The page is the heap's, `first` its first hole, and one hole holds all of `from .. to`.
+    pub(crate) unsafe fn cut(self, first: usize, from: usize, to: usize) -> usize {
         // SAFETY: the caller's.
         unsafe {
-            let hole = self.hole(previous.next);
-            let (end, mut next) = (hole.at + hole.size, hole.next);
+            let mut left = self.before(first, from);
+            let hole = if left.next == from { self.hole(from) } else { left };
+            let (end, mut rest) = (hole.at + hole.size, hole.next);
             if to < end {
-                self.write(Hole { at: to, size: end - to, next });
-                next = to;
+                self.write(Hole { at: to, size: end - to, next: rest });
+                rest = to;
             }
-            if hole.at < from {
-                self.write(Hole { size: from - hole.at, next, ..hole });
-                next = hole.at;
+            if left.next != from {
+                left.size = from - left.at;
             }
-            if previous.size == 0 {
-                return next;
+            left.next = rest;
+            if left.size == 0 {
+                return rest;
             }
-            self.write(Hole { next, ..previous });
+            self.write(left);
             first
         }
     }

@@ -50,8 +50,7 @@ impl Word {
 
     /// The same, not full, with `first` hole.
     pub(crate) const fn with_first(self, first: usize) -> Self {
-        let known = if self.is_full() { !(FULL | RUN_MASK) } else { !HALF_MASK };
-        Self(self.0 & known | (UNITS - first) as u32)
+        Self(self.0 & !(FULL | HALF_MASK) | (UNITS - first) as u32)
     }
 
     /// The same in `class`.
@@ -59,21 +58,27 @@ impl Word {
         Self(self.0 & ((1 << CLASS_SHIFT) - 1) | class << CLASS_SHIFT)
     }
 
-    /// The same with one more hole, of `size` units from the offset `at` on.
-    pub(crate) const fn with_hole(self, at: usize, size: usize) -> Self {
-        let (class, old, room) = (class(size), self.0 >> CLASS_SHIFT, UNITS - at);
-        if size >= UNITS && at == 0 {
-            return Self::full(size / UNITS).with_class(class);
-        }
-        let part = if size < room { size } else { room };
-        let largest = if part > self.largest() { part } else { self.largest() };
-        let tail = if size < room { 0 } else { TAIL };
-        Self(self.0 & (TAIL | HALF_MASK) | tail | (largest as u32) << HALF).with_class(if class > old { class } else { old })
+    /// The same with one more hole, of `units`, that starts and ends within the page.
+    pub(crate) const fn with_hole(self, units: usize) -> Self {
+        let (class, largest) = (class(units), self.largest());
+        let largest = if units > largest { units } else { largest };
+        let old = self.0 >> CLASS_SHIFT;
+        Self(self.0 & (TAIL | HALF_MASK) | (largest as u32) << HALF).with_class(if class > old { class } else { old })
+    }
+
+    /// The page's class for one with `first` hole, of whose holes nothing is known yet.
+    pub(crate) const fn begun(self, first: usize) -> Self {
+        Self(self.0 & !((1 << CLASS_SHIFT) - 1) | (UNITS - first) as u32)
+    }
+
+    /// The class of the largest hole that starts here; 0 if none does.
+    pub(crate) const fn class(self) -> u32 {
+        self.0 >> CLASS_SHIFT
     }
 
     /// The class of the largest hole that starts here, as a bit; none if none does.
     pub(crate) const fn bit(self) -> u64 {
-        (1 << (self.0 >> CLASS_SHIFT)) & !1
+        (1 << self.class()) & !1
     }
 
     /// All of the page is free.
