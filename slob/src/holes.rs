@@ -26,6 +26,13 @@ impl Hole {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page(pub(crate) *mut i16);
 
+/// Where a list ends that was overwritten. Out of line, so that walks do not wait for a choice that is always the same.
+#[cold]
+#[inline(never)]
+const fn end() -> usize {
+    UNITS
+}
+
 impl Page {
     /// Size and next hole of the one at `at`, as they stand there.
     ///
@@ -51,7 +58,7 @@ impl Page {
         unsafe {
             let (size, next) = self.numbers(at);
             // A list that was overwritten must not lead out of the page, or in circles.
-            let next = if next > at as isize && next < UNITS as isize { next as usize } else { UNITS };
+            let next = if next > at as isize && next <= UNITS as isize { next as usize } else { end() };
             Hole { at, size: (size as usize).min(next - at), next }
         }
     }

@@ -127,11 +127,8 @@ impl Table {
     fn stays(&self, level: *mut u64, at: usize, nodes: usize, class: u64) -> bool {
         let from = at & !(GROUP - 1);
         if nodes == self.places {
-            // SAFETY: the words come in whole groups.
-            let words = unsafe { &*self.words.add(from).cast::<[Word; GROUP]>() };
-            let class = class.trailing_zeros();
-            // All of them without a branch: faster than to stop at the first.
-            return words.iter().fold(false, |any, word| any | (word.class() == class));
+            // The words come in whole groups.
+            return (from..from + GROUP).any(|page| self.word(page).bit() == class);
         }
         // SAFETY: nodes of the level.
         (from..(from + GROUP).min(nodes)).any(|node| unsafe { level.add(node).read() } & class != 0)
