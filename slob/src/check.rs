@@ -2,7 +2,7 @@
 
 use crate::config::{UNIT, UNITS};
 use crate::ground::Ground;
-use crate::heap::{Heap, units};
+use crate::heap::{Heap, Stretch, units};
 use crate::holes::Hole;
 use crate::mode::Mode;
 use crate::table::Table;
@@ -47,7 +47,7 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     pub(crate) fn each_piece(&self, page: usize, mut f: impl FnMut(Hole)) {
         let word = self.table.word(page);
         if word.is_full() {
-            return f(Hole { at: 0, size: UNITS, next: UNITS });
+            return f(Hole::PAGE);
         }
         let mut next = word.first();
         while next < UNITS {
@@ -56,6 +56,17 @@ impl<G: Ground, M: Mode> Heap<G, M> {
             f(hole);
             next = hole.next;
         }
+    }
+
+    /// Calls `f` with each hole that begins in `page`, in full length.
+    pub(crate) fn each_hole(&self, page: usize, mut f: impl FnMut(Stretch)) {
+        let continues = self.table.word(page - 1).ends_free();
+        self.each_piece(page, |piece| {
+            if piece.at > 0 || !continues {
+                let at = page * UNITS + piece.at;
+                f(Stretch { at, size: self.ahead(at) });
+            }
+        });
     }
 
     fn check_list(&self, page: usize, word: Word) -> Result<(), Broken> {

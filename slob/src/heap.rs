@@ -180,61 +180,51 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// The tightest hole of `page` for `size` units aligned to `align` bytes, and what the table has to know of the page.
     #[inline(never)]
     fn scan(&self, page: usize, size: usize, align: usize) -> (Option<Find>, Word) {
-        let (mut word, mut find, mut limit) = (self.table.word(page), None, usize::MAX);
+        let (mut word, list, start) = (self.table.word(page), self.list(page), page * UNITS);
+        let (mut find, mut limit) = (None, usize::MAX);
         let (mut most, mut largest, mut tail) = (0, 0, false);
-        self.each_hole(page, |hole| {
-            most = most.max(hole.size);
-            let room = (page + 1) * UNITS - hole.at;
-            largest = largest.max(hole.size.min(room));
-            tail |= hole.size >= room;
-            if hole.size >= size && hole.size < limit {
+        let mut next = word.first();
+        if next == 0 && self.table.word(page - 1).ends_free() {
+            // SAFETY: a page of the heap. Its first hole is the end of another page's.
+            next = unsafe { list.hole(0).next };
+        }
+        while next < UNITS {
+            // SAFETY: a page of the heap, `next` is below `UNITS`.
+            let hole = if word.is_full() { Hole::PAGE } else { unsafe { list.hole(next) } };
+            let mut length = hole.size;
+            largest = largest.max(length);
+            if next + length == UNITS {
+                tail = true;
+                length = self.ahead(start + next);
+            }
+            most = most.max(length);
+            if length >= size && length < limit {
+                let hole = Stretch { at: start + next, size: length };
                 let at = self.aligned(hole.at, align);
-                if at + size <= hole.at + hole.size {
-                    (find, limit) = (Some(Find { hole, at }), hole.size);
+                if at + size <= hole.at + length {
+                    (find, limit) = (Some(Find { hole, at }), length);
                 }
             }
-        });
+            next = hole.next;
+        }
         if !word.is_full() {
             word = Word::partial(word.first(), largest, tail);
         }
         (find, word.with_class(class(most)))
     }
 
-    /// Calls `f` with each hole that starts in `page`, which is none of a run but the first.
-    #[inline]
-    pub(crate) fn each_hole(&self, page: usize, mut f: impl FnMut(Stretch)) {
-        let word = self.table.word(page);
-        let mut next = if word.is_full() { 0 } else { word.first() };
-        while next < UNITS {
-            let at = page * UNITS + next;
-            let mut size = UNITS;
-            if !word.is_full() {
-                // SAFETY: a page of the heap, `next` is below `UNITS`.
-                let hole = unsafe { self.list(page).hole(next) };
-                (size, next) = (hole.size, hole.next);
-            } else {
-                next = UNITS;
-            }
-            if !at.is_multiple_of(UNITS) || !self.table.word(page - 1).ends_free() {
-                if (at + size).is_multiple_of(UNITS) {
-                    size = self.ahead(at);
-                }
-                f(Stretch { at, size });
-            }
-        }
-    }
-
     /// Units free from `at` on.
-    fn ahead(&self, at: usize) -> usize {
-        let (word, list) = (self.table.word(page(at)), self.list(page(at)));
+    pub(crate) fn ahead(&self, at: usize) -> usize {
+        let (page, offset) = (page(at), at % UNITS);
+        let (word, list) = (self.table.word(page), self.list(page));
         let mut size = word.run() * UNITS;
         if !word.is_full() {
             // SAFETY: a page of the heap that is not full, and a hole of it.
             unsafe {
-                if list.before(word.first(), at % UNITS).next != at % UNITS {
+                if list.before(word.first(), offset).next != offset {
                     return 0;
                 }
-                size = list.hole(at % UNITS).size;
+                size = list.hole(offset).size;
             }
         }
         if (at + size).is_multiple_of(UNITS) { size + self.ahead(at + size) } else { size }
@@ -260,15 +250,25 @@ impl<G: Ground, M: Mode> Heap<G, M> {
     /// Takes `size` units at `at` out of `hole`.
     fn take(&mut self, hole: Stretch, at: usize, size: usize) {
         let (to, end) = (at + size, hole.at + hole.size);
+        // Neither the longest of its page, nor at its end: the word stays.
+        let inner = hole.at % UNITS + hole.size < UNITS && hole.size < self.table.word(page(at)).largest();
         self.each_page(at, to, |heap, page, from, to| {
             let (word, list) = (heap.table.word(page), heap.list(page));
             if to - from == UNITS {
                 return heap.table.set(page, Word::default());
             }
             // SAFETY: a page of the heap, in which a hole has all of that.
-            let first = unsafe { list.cut(if word.is_full() { list.whole() } else { word.first() }, from, to) };
-            heap.table.put(page, word.begun(first));
+            let first = unsafe {
+                if word.is_full() {
+                    list.whole();
+                }
+                list.cut(word.first(), from, to)
+            };
+            heap.table.put(page, if inner { word.with_first(first) } else { word.begun(first) });
         });
+        if inner {
+            return;
+        }
         // What follows first: a look at a page sees how far its last hole goes on.
         self.settle(to, end);
         if page(hole.at) < page(to) {

@@ -15,9 +15,23 @@ pub(crate) struct Hole {
     pub(crate) next: usize,
 }
 
+impl Hole {
+    /// None: what is in front of the first.
+    pub(crate) const START: Self = Self { at: 0, size: 0, next: 0 };
+    /// All of a page.
+    pub(crate) const PAGE: Self = Self { at: 0, size: UNITS, next: UNITS };
+}
+
 /// The page at an address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page(pub(crate) *mut i16);
+
+/// Where a list ends that was overwritten. Out of line, so that walks do not wait for a choice that is always the same.
+#[cold]
+#[inline(never)]
+const fn end() -> usize {
+    UNITS
+}
 
 impl Page {
     /// Size and next hole of the one at `at`, as they stand there.
@@ -44,7 +58,7 @@ impl Page {
         unsafe {
             let (size, next) = self.numbers(at);
             // A list that was overwritten must not lead out of the page, or in circles.
-            let next = if next > at as isize && next < UNITS as isize { next as usize } else { UNITS };
+            let next = if next > at as isize && next <= UNITS as isize { next as usize } else { end() };
             Hole { at, size: (size as usize).min(next - at), next }
         }
     }
@@ -90,7 +104,7 @@ impl Page {
     /// # Safety
     /// The page is the heap's, `first` its first hole.
     pub(crate) unsafe fn before(self, first: usize, at: usize) -> Hole {
-        let mut hole = Hole { at: 0, size: 0, next: first };
+        let mut hole = Hole { next: first, ..Hole::START };
         while hole.next < at {
             // SAFETY: below `at`, which is at most `UNITS`.
             hole = unsafe { self.hole(hole.next) };
@@ -151,13 +165,12 @@ impl Page {
         }
     }
 
-    /// Makes the page one hole; returns it as the first.
+    /// Makes the page one hole.
     ///
     /// # Safety
     /// The page is the heap's, all of it nobody's.
-    pub(crate) unsafe fn whole(self) -> usize {
+    pub(crate) unsafe fn whole(self) {
         // SAFETY: the caller's.
-        unsafe { self.write(Hole { at: 0, size: UNITS, next: UNITS }) };
-        0
+        unsafe { self.write(Hole::PAGE) }
     }
 }

@@ -106,7 +106,9 @@ impl Table {
     fn update(&self, page: usize, mut gone: u64, come: u64) {
         let (mut at, mut nodes, mut level) = (page, self.places, self.words.cast::<u64>());
         while nodes > 1 {
-            gone &= !self.classes_of(level, at, nodes);
+            if self.stays(level, at, nodes, gone) {
+                gone = 0;
+            }
             (at, nodes) = (at >> FAN, parents(nodes));
             level = level.wrapping_sub(nodes);
             // SAFETY: a node of the level above, which has one for each group and lies before it.
@@ -119,6 +121,17 @@ impl Table {
                 node.write(new);
             }
         }
+    }
+
+    /// True if `class` occurs among the sixteen nodes around `at`; of a level of `nodes` nodes.
+    fn stays(&self, level: *mut u64, at: usize, nodes: usize, class: u64) -> bool {
+        let from = at & !(GROUP - 1);
+        if nodes == self.places {
+            // The words come in whole groups.
+            return (from..from + GROUP).any(|page| self.word(page).bit() == class);
+        }
+        // SAFETY: nodes of the level.
+        (from..(from + GROUP).min(nodes)).any(|node| unsafe { level.add(node).read() } & class != 0)
     }
 
     /// The classes of the sixteen nodes around `at`; of a level of `nodes` nodes.

@@ -71,9 +71,14 @@ impl Word {
         Self(self.0 & !((1 << CLASS_SHIFT) - 1) | (UNITS - first) as u32)
     }
 
+    /// The class of the largest hole that starts here; 0 if none does.
+    pub(crate) const fn class(self) -> u32 {
+        self.0 >> CLASS_SHIFT
+    }
+
     /// The class of the largest hole that starts here, as a bit; none if none does.
     pub(crate) const fn bit(self) -> u64 {
-        (1 << (self.0 >> CLASS_SHIFT)) & !1
+        (1 << self.class()) & !1
     }
 
     /// All of the page is free.
@@ -91,9 +96,9 @@ impl Word {
         (self.0 & RUN_MASK) as usize
     }
 
-    /// Offset of the first hole; `UNITS` if there is none. Of a page that is not full.
+    /// Offset of the first hole; `UNITS` if there is none.
     pub(crate) const fn first(self) -> usize {
-        UNITS - (self.0 & HALF_MASK) as usize
+        if self.is_full() { 0 } else { UNITS - (self.0 & HALF_MASK) as usize }
     }
 
     /// Units of the largest hole, the one at the page's beginning left out if it is the end of another page's.

@@ -31,6 +31,12 @@ pub(crate) fn resident() -> u64 {
     exact.or_else(|| kib_field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")).unwrap_or(0)
 }
 
+/// Of them those that no file backs: what was allocated, without the code that did it.
+pub(crate) fn anonymous() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    kib_field(&rollup, "Anonymous:").unwrap_or_else(resident)
+}
+
 /// Page faults so far of this process and of the children that it waited for.
 pub(crate) fn page_faults() -> u64 {
     [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN].map(|who| usage(who).ru_minflt as u64).iter().sum()
@@ -51,6 +57,12 @@ fn usage(who: libc::c_int) -> libc::rusage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_is_not_anonymous() {
+        let block = std::hint::black_box(vec![1_u8; 1 << 20]);
+        assert!(anonymous() >= 1 << 20 && anonymous() < resident(), "{} bytes", block.len());
+    }
 
     #[test]
     fn a_figure_is_found_in_the_status_file() {

@@ -8,15 +8,20 @@ use crate::rss;
 /// Pause between two signs of life.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Calls `live_on` every few milliseconds for `time` and returns what is resident then. Allocators that give memory back
-/// by and by do so in the course of other calls, or in threads of their own: both get their chance here.
-pub(crate) fn settled_rss(time: Duration, mut live_on: impl FnMut()) -> u64 {
+/// What is resident after [`settle`].
+pub(crate) fn settled_rss(time: Duration, live_on: impl FnMut()) -> u64 {
+    settle(time, live_on);
+    rss::resident()
+}
+
+/// Calls `live_on` every few milliseconds for `time`. Allocators that give memory back by and by do so in the course of other calls, or in
+/// threads of their own: both get their chance here.
+pub(crate) fn settle(time: Duration, mut live_on: impl FnMut()) {
     let start = Instant::now();
     while start.elapsed() < time {
         live_on();
         thread::sleep(PAUSE);
     }
-    rss::resident()
 }
 
 #[cfg(test)]
