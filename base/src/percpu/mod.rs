@@ -28,7 +28,7 @@ pub use drain::Idle;
 pub use faked::fake_cpus;
 pub use prune::EachSheaf;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
-pub use rseq::MEMBARRIER;
+pub use rseq::Barriers;
 #[cfg(loom)]
 pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};
