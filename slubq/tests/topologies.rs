@@ -1,13 +1,13 @@
 //! Machines that this one is not: more CPUs, more nodes, nodes without memory, CPUs beyond the table.
 //!
-//! Threads say themselves which CPU they are on (`fake_cpus`), which locked rows go by. With restartable sequences the kernel says it,
+//! Threads say themselves which CPU they are on (`on_cpu`), which locked rows go by. With restartable sequences the kernel says it,
 //! so that there only as many rows are in use as this machine has CPUs.
 
 mod common;
 
-use common::{Heap, alloc_many, free_all, on_cpu, read};
+use common::{Heap, alloc_many, free_all, read};
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::Mode;
+use kmem_base::percpu::{Mode, fake_cpu, on_cpu};
 use kmem_base::source::{Call, GatedSource, Permit};
 use kmem_base::topology::possible_cpus;
 use kmem_slubq::{Cache, Flags, Level, Slubq, Spec, Tunable};
@@ -202,7 +202,7 @@ fn a_depot_serves_its_node_alone() {
 /// kmem binds no memory to nodes. It asks for pages wherever a thread runs, and the system answers from the nearest node that has
 /// some; a node without memory is then like any other. What could go wrong is the answer of a system bound to strict policies: none.
 static MEMORYLESS: GatedSource<Permit> = GatedSource(|call, _| {
-    let empty = common::fake_cpu().is_some_and(|cpu| cpu % 2 == EMPTY_NODE);
+    let empty = fake_cpu().is_some_and(|cpu| cpu % 2 == EMPTY_NODE);
     !empty || matches!(call, Call::Purge | Call::Unmap)
 });
 

@@ -25,7 +25,7 @@ mod word;
 pub use blocks::Blocks;
 pub use drain::Idle;
 #[cfg(all(not(loom), any(test, feature = "testing")))]
-pub use faked::fake_cpus;
+pub use faked::{fake_cpu, on_cpu};
 pub use prune::EachSheaf;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
 pub use rseq::Barriers;

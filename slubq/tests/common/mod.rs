@@ -11,7 +11,6 @@ use kmem_base::sync::{AtomicU64, Ordering};
 use kmem_slubq::{Cache, Level, Slubq, Spec};
 use kmem_testkit::Subject;
 use std::alloc::Layout;
-use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
@@ -98,21 +97,6 @@ pub(crate) fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<It
 /// What a counter says.
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-thread_local! {
-    static FAKE_CPU: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// From now on this thread is on `cpu` as far as locked rows are concerned; `None`: where it is.
-pub(crate) fn on_cpu(cpu: Option<u32>) {
-    FAKE_CPU.set(cpu);
-    kmem_base::percpu::fake_cpus(fake_cpu);
-}
-
-/// What this thread has said.
-pub(crate) fn fake_cpu() -> Option<u32> {
-    FAKE_CPU.get()
 }
 
 fn class(layout: Layout) -> Option<Class> {
