@@ -16,6 +16,8 @@ mod faked;
 mod locked;
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg(loom)]
+pub mod modelled;
 mod own;
 mod prune;
 mod rseq;
