@@ -16,7 +16,7 @@ mod faked;
 mod locked;
 #[cfg(all(test, loom))]
 mod loom_models;
-#[cfg(loom)]
+#[cfg(all(loom, any(test, feature = "testing")))]
 pub mod modelled;
 mod own;
 mod prune;
