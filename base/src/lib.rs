@@ -30,6 +30,7 @@ pub mod pages;
 pub mod pass;
 #[cfg(feature = "os")]
 pub mod percpu;
+pub mod several;
 #[cfg(feature = "os")]
 pub mod slabinfo;
 #[cfg(feature = "os")]

@@ -1,6 +1,7 @@
 //! Topology as data: how many memory nodes there are, and which one a thread is on.
 
 use crate::config::MAX_CPUS;
+use crate::sync::{AtomicU32, Ordering, const_fn};
 use core::ffi::CStr;
 
 /// As many nodes as Linux can be built for.
@@ -36,6 +37,37 @@ impl Topology {
             (nodes, true) => row % nodes,
             (nodes, false) => current_node() % nodes,
         }
+    }
+}
+
+/// How many memory nodes an allocator found when it came up, for all its threads. All zero at first.
+#[derive(Debug)]
+pub struct Nodes(AtomicU32);
+
+/// Set if the number of nodes is not the machine's.
+const FAKE: u32 = 1 << 31;
+
+impl Nodes {
+    const_fn! {
+        /// Not known yet.
+        #[must_use]
+        #[allow(clippy::new_without_default)]
+        pub const fn new() -> Self {
+            Self(AtomicU32::new(0))
+        }
+    }
+
+    /// Notes those of `topology`.
+    pub fn set(&self, topology: &Topology) {
+        self.0.store(topology.nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// With them, the topology of a machine of `cpus`: at least one node, even before [`Self::set`].
+    #[inline]
+    #[must_use]
+    pub fn topology(&self, cpus: u32) -> Topology {
+        let nodes = self.0.load(Ordering::Relaxed);
+        Topology { nodes: (nodes & !FAKE).max(1), cpus, most: cpus, fake: nodes & FAKE != 0 }
     }
 }
 

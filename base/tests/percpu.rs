@@ -4,25 +4,19 @@
 
 use kmem_base::meta::Meta;
 use kmem_base::pages::{Pages, Thp};
-use kmem_base::percpu::{Blocks, Idle, Lease, Mode, PerCpu, Place, Shape, Sheaf, Slot, Word, fake_cpus};
+use kmem_base::percpu::{Blocks, Idle, Lease, Mode, PerCpu, Place, Shape, Sheaf, Slot, Word, fake_cpu, on_cpu};
 use kmem_base::source::{FaultySource, Plan};
 use kmem_testkit::SplitMix64;
-use std::cell::Cell;
 
 const ROWS: u32 = 4;
-
-thread_local! {
-    static CPU: Cell<u32> = const { Cell::new(0) };
-}
-
-fn on_cpu(cpu: u32) {
-    CPU.set(cpu);
-    fake_cpus(|| Some(CPU.get()));
-}
 
 /// The slot whose objects have a size, and that size.
 const HEAVY: usize = 5;
 const SIZE: u32 = 48;
+
+fn this_row() -> usize {
+    (fake_cpu().unwrap() % ROWS) as usize
+}
 
 struct Ground {
     percpu: PerCpu,
@@ -40,7 +34,7 @@ impl Ground {
         assert_eq!((percpu.mode(), percpu.row()), (Mode::Down, None));
         assert!(percpu.boot(source, rows, true));
         assert_eq!((percpu.mode(), percpu.cpus()), (Mode::Locked, rows));
-        on_cpu(0);
+        on_cpu(Some(0));
         Self { percpu, blocks: Blocks::new(), meta: Meta::new(), pages }
     }
 
@@ -96,7 +90,7 @@ impl Model<'_> {
     }
 
     fn row(&mut self) -> &mut Row {
-        &mut self.rows[(CPU.get() % ROWS) as usize]
+        &mut self.rows[this_row()]
     }
 
     fn push(&mut self) {
@@ -164,9 +158,10 @@ impl Model<'_> {
     }
 
     fn main_word(&self, cpu: u32) -> u64 {
-        let here = CPU.replace(cpu);
+        let here = fake_cpu();
+        on_cpu(Some(cpu));
         let word = raw(self.ground.percpu.peek(Place::main(self.slot)));
-        CPU.set(here);
+        on_cpu(here);
         word
     }
 
@@ -209,7 +204,7 @@ impl Model<'_> {
         let queued: usize = self.rows.iter().map(|row| len(&row.main) + len(&row.spare) + row.stash.len() * cap).sum();
         assert_eq!(percpu.queued(self.slot), queued);
         assert!(percpu.check(self.slot));
-        let row = &self.rows[(CPU.get() % ROWS) as usize];
+        let row = &self.rows[this_row()];
         for (place, queue) in [(Place::main(self.slot), &row.main), (Place::spare(self.slot), &row.spare)] {
             let word = percpu.peek(place);
             assert_eq!((word.is_none(), word.len(self.shape) as usize), (queue.is_none(), len(queue)));
@@ -232,8 +227,8 @@ fn rows_agree_with_a_plain_model() {
         });
         for _ in 0..3000 {
             // Numbers beyond the table stand for a row in it.
-            on_cpu(random.below(2 * ROWS as usize) as u32);
-            assert_eq!(ground.percpu.row(), Some(CPU.get() % ROWS));
+            on_cpu(Some(random.below(2 * ROWS as usize) as u32));
+            assert_eq!(ground.percpu.row(), Some(this_row() as u32));
             let model = &mut models[random.below(2)];
             let lease = ground.percpu.lease(model.slot);
             assert_eq!(lease.shape(), Some(shape));
@@ -316,7 +311,7 @@ fn more_rows_than_one_barrier_is_for_are_drained() {
     let (slot, shape) = (Slot::new(3), Shape::holding(3));
     ground.percpu.shape_first(slot, shape, SIZE);
     for cpu in 0..MANY {
-        on_cpu(cpu);
+        on_cpu(Some(cpu));
         let word = ground.sheaf(shape, &[8 * (cpu as usize + 1)]).into_word(ground.percpu.base());
         assert!(ground.percpu.swap_if(&ground.percpu.lease(slot), Place::main(slot), Word::NONE, word));
     }
@@ -332,7 +327,7 @@ fn empty_blocks_wait_on_their_cpu_and_the_surplus_is_everybodys() {
     let ground = Ground::new(ROWS);
     for cap in [7, 127, 5000] {
         let shape = Shape::holding(cap);
-        on_cpu(0);
+        on_cpu(Some(0));
         assert!(ground.blocks.get_nowait(&ground.percpu, shape).is_none(), "none was ever made");
         let before = ground.blocks.bytes();
         let sheaves: Vec<_> = (0..100).map(|_| ground.empty(shape)).collect();
@@ -349,7 +344,7 @@ fn empty_blocks_wait_on_their_cpu_and_the_surplus_is_everybodys() {
         sheaves.into_iter().for_each(|sheaf| ground.blocks.put(&ground.percpu, sheaf));
         let near: Vec<_> = std::iter::from_fn(|| ground.blocks.get_nowait(&ground.percpu, shape)).collect();
         assert_eq!(near.len(), 48, "as many as a CPU's chain holds");
-        on_cpu(1);
+        on_cpu(Some(1));
         assert!(ground.blocks.get_nowait(&ground.percpu, shape).is_none());
         let mut again: Vec<_> = (48..100).map(|_| ground.empty(shape)).collect();
         again.extend(near);
@@ -388,7 +383,7 @@ fn rows_are_added_once_and_only_where_no_drain_runs() {
     let (blocks, meta, pages) = (Blocks::new(), Meta::new(), Box::leak(Box::new(Pages::new(source))));
     pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
     for cpu in 0..8 {
-        on_cpu(cpu);
+        on_cpu(Some(cpu));
         let mut sheaf = blocks.get(&percpu, &meta, pages, shape).expect("memory");
         assert!(sheaf.push(std::ptr::without_provenance_mut(8 * (cpu as usize + 1))));
         let word = sheaf.into_word(percpu.base());
@@ -427,7 +422,7 @@ fn fork_takes_every_row_and_gives_it_back() {
     ground.percpu.prepare_fork();
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {
-            on_cpu(2);
+            on_cpu(Some(2));
             ground.percpu.pop_locked(slot).addr()
         });
         for _ in 0..100 {
@@ -466,7 +461,7 @@ fn what_a_stash_may_hold_does_not_drift() {
                 let mut random = SplitMix64::new(thread);
                 let (lease, full) = (ground.percpu.lease(slot), vec![8; shape.cap as usize]);
                 for _ in 0..200_000 {
-                    on_cpu(random.below(2) as u32);
+                    on_cpu(Some(random.below(2) as u32));
                     if random.percent(50) {
                         if let Err(sheaf) = ground.percpu.stash(&lease, ground.sheaf(shape, &full), 1 << 20) {
                             ground.contents(sheaf);
@@ -480,7 +475,7 @@ fn what_a_stash_may_hold_does_not_drift() {
     });
     ground.percpu.drain(slot, Idle::Any, |sheaf| drop(ground.contents(sheaf)));
     for cpu in 0..ROWS {
-        on_cpu(cpu);
+        on_cpu(Some(cpu));
         assert_eq!(stash_takes(&ground, slot, shape), 10, "row {cpu}");
     }
 }

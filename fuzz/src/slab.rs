@@ -13,14 +13,13 @@ use handle::Handle;
 use kmem_base::classes::Class;
 use kmem_base::config::MAX_SMALL;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::fake_cpus;
+use kmem_base::percpu::on_cpu;
 use kmem_base::source::Plan;
 use kmem_slab::{CreateError, DebugError, Flags, Mempool, Pinned, RawCache, Slab, Spec, TuneError, TuneLineError};
 use kmem_testkit::Shadow;
 use op::{Op, Shape};
 use pool::Pool;
 use std::alloc::Layout;
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ptr;
 
@@ -32,10 +31,6 @@ const READERS: usize = 4;
 const MOST: usize = 6 << 20;
 /// The largest limit of an array.
 const MOST_QUEUED: u32 = 8191;
-
-thread_local! {
-    static CPU: Cell<u32> = const { Cell::new(0) };
-}
 
 /// A reader, and the type-safe objects that were freed since it is there.
 struct Reader {
@@ -91,8 +86,7 @@ impl Caches {
             decode::trace(&(knob, value));
             settings = settings.with(knob, value);
         }
-        CPU.set(0);
-        fake_cpus(|| Some(CPU.get()));
+        on_cpu(Some(0));
         let world = World::new(Slab::new);
         assert!(world.it.start(&settings), "nothing failed yet");
         let limited = world.it.knobs().get(Knob::LimitMb) != 0;
@@ -139,7 +133,7 @@ impl Caches {
             Op::Pin if self.readers.len() < READERS => self.readers.push_back(Reader { _pinned: slab.pin(), freed: Vec::new() }),
             Op::Pin => {}
             Op::Unpin => ignore(self.readers.pop_front()),
-            Op::Move(cpu) => CPU.set(u32::from(cpu % 20)),
+            Op::Move(cpu) => on_cpu(Some(u32::from(cpu % 20))),
             Op::Check => self.check(),
             Op::Fail(plan) => {
                 self.failing = plan != Plan::Never;

@@ -5,7 +5,11 @@ use crate::slab::{Here, Slab};
 use crate::stats::{add, count};
 use core::panic::Location;
 use core::ptr::null_mut;
+use kmem_base::several::fill;
 use kmem_base::sync::Ordering;
+
+/// Objects of a bulk request from which on it goes straight to the slabs.
+const BULK: usize = 32;
 
 impl Slab {
     /// Allocates an object of `cache`; null if there is no memory.
@@ -98,64 +102,33 @@ impl Slab {
     #[track_caller]
     pub fn alloc_bulk(&self, cache: &RawCache, out: &mut [*mut u8]) -> usize {
         self.must_live(cache, cache.slot().index());
-        let mut bulk = Bulk { slab: self, cache, out, filled: 0, user: Location::caller() };
-        while bulk.filled < bulk.out.len() {
-            let more = bulk.more();
-            if more == 0 {
-                break;
-            }
-            bulk.filled += more;
-        }
-        let filled = bulk.filled;
-        core::mem::forget(bulk);
-        filled
+        let user = Location::caller();
+        fill(out, |rest| self.alloc_some(cache, rest, user), |got| self.take_back(cache, got, user))
     }
-}
 
-/// Objects of a bulk request from which on it goes straight to the slabs.
-const BULK: usize = 32;
-
-/// A bulk allocation under way. If a constructor unwinds, what it has got goes back.
-struct Bulk<'a> {
-    slab: &'a Slab,
-    cache: &'a RawCache,
-    out: &'a mut [*mut u8],
-    filled: usize,
-    user: &'static Location<'static>,
-}
-
-impl Bulk<'_> {
-    fn more(&mut self) -> usize {
-        let (slab, cache, rest, user) = (self.slab, self.cache, &mut self.out[self.filled..], self.user);
-        let object = slab.percpu.pop(cache.slot());
+    /// Puts some objects at the front of `rest`: how many.
+    fn alloc_some(&self, cache: &RawCache, rest: &mut [*mut u8], user: &'static Location<'static>) -> usize {
+        let object = self.percpu.pop(cache.slot());
         rest[0] = object;
         if !object.is_null() {
             return 1;
         }
-        if rest.len() < BULK || cache.is_checked() || !slab.ready() {
-            rest[0] = slab.alloc_from(cache, user);
+        if rest.len() < BULK || cache.is_checked() || !self.ready() {
+            rest[0] = self.alloc_from(cache, user);
             return usize::from(!rest[0].is_null());
         }
-        slab.tick();
-        slab.wake(cache);
-        let here = slab.place();
-        let taken = slab.grab(cache, here, rest);
+        self.tick();
+        self.wake(cache);
+        let here = self.place();
+        let taken = self.grab(cache, here, rest);
         if cache.is_checked() {
             // Checks were switched on meanwhile.
-            rest[..taken].iter().for_each(|object| slab.hand_out(cache, *object, user));
+            rest[..taken].iter().for_each(|object| self.hand_out(cache, *object, user));
         }
         add(&cache.nodes[here.node].counters.direct, taken as u64);
         taken
     }
-}
 
-impl Drop for Bulk<'_> {
-    fn drop(&mut self) {
-        self.slab.take_back(self.cache, &self.out[..self.filled], self.user);
-    }
-}
-
-impl Slab {
     /// Objects that one CPU's array holds, at most; what a bulk free may not push past.
     pub(crate) fn limit(&self, cache: &RawCache) -> usize {
         cache.limit.load(Ordering::Relaxed) as usize

@@ -8,9 +8,6 @@ use kmem_base::percpu::Mode;
 use kmem_base::sync::Ordering;
 use kmem_base::topology::Topology;
 
-/// Set in `nodes` if the number of nodes is not the machine's.
-const FAKE: u32 = 1 << 8;
-
 impl Slab {
     /// Sets everything up unless that has been done, with `settings` where `KMEM_CONF` says nothing else. False if there is no memory
     /// for it.
@@ -27,7 +24,7 @@ impl Slab {
 
     fn set_up(&self, settings: &Settings) -> bool {
         let Some(topology) = bring_up(&self.knobs, settings, &self.pages, &self.percpu) else { return false };
-        self.nodes.store(topology.nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
+        self.nodes.set(&topology);
         self.numa.store(u32::from(topology.nodes > 1), Ordering::Relaxed);
         self.line.store(cache_line() as u32, Ordering::Relaxed);
         if self.percpu.mode() == Mode::Locked {
@@ -50,8 +47,7 @@ impl Slab {
 
     /// What `set_up` found: at least one node, even before that.
     pub(crate) fn topology(&self) -> Topology {
-        let (nodes, cpus) = (self.nodes.load(Ordering::Relaxed), self.percpu.cpus());
-        Topology { nodes: (nodes & 0xFF).max(1), cpus, most: cpus, fake: nodes & FAKE != 0 }
+        self.nodes.topology(self.percpu.cpus())
     }
 
     /// Takes every lock, in rank order, so that `fork` copies a consistent allocator. Called before `fork` by the thread that forks.

@@ -9,6 +9,7 @@ use crate::stats::count;
 use crate::visit::Visit;
 use kmem_base::classes::Class;
 use kmem_base::pages::{Kind, Page, PageList};
+use kmem_base::several::destroy_each;
 use kmem_base::sync::Ordering;
 
 impl Slab {
@@ -130,7 +131,10 @@ impl Drop for Site<'_> {
     fn drop(&mut self) {
         // Pages go back last, whatever the destructors do.
         let _pages = Pages { slab: self.slab, cache: self.cache, of: self.made };
-        Doomed { cache: self.cache, slab: self.made, next: 0, count: self.constructed }.destroy();
+        if let Some(destructor) = self.cache.destructor {
+            // SAFETY: constructed objects that nobody holds.
+            destroy_each(self.constructed, |index| unsafe { destructor(self.made.object(index), self.cache.context) });
+        }
     }
 }
 
@@ -143,31 +147,6 @@ struct Pages<'a> {
 impl Drop for Pages<'_> {
     fn drop(&mut self) {
         self.slab.release_pages(self.cache, &self.of);
-    }
-}
-
-/// Objects still to be destroyed. If a destructor unwinds, the others still run.
-struct Doomed<'a> {
-    cache: &'a RawCache,
-    slab: SlabRef<'a>,
-    next: u32,
-    count: u32,
-}
-
-impl Doomed<'_> {
-    fn destroy(&mut self) {
-        let Some(destructor) = self.cache.destructor else { return };
-        while self.next < self.count {
-            self.next += 1;
-            // SAFETY: a constructed object that nobody holds.
-            unsafe { destructor(self.slab.object(self.next - 1), self.cache.context) };
-        }
-    }
-}
-
-impl Drop for Doomed<'_> {
-    fn drop(&mut self) {
-        self.destroy();
     }
 }
 

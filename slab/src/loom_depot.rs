@@ -4,53 +4,37 @@ extern crate std;
 
 use crate::depot::Depot;
 use crate::explore::explore;
-use kmem_base::percpu::{Idle, PerCpu, Shape, Sheaf, Slot, claimed, run_on};
-use kmem_base::source::{PageSource, Scratch};
+use kmem_base::percpu::modelled::{OTHER, SHAPE, SLOT, World, objects};
+use kmem_base::percpu::{Idle, Shape, run_on};
+use kmem_base::source::Scratch;
 use kmem_base::sync::AtomicU64;
 use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
-const SLOT: Slot = Slot::new(0);
-const SHAPE: Shape = Shape { order: 6, cap: 3 };
-const OTHER: Shape = Shape { order: 7, cap: 9 };
-
-/// A depot, the CPUs' magazines to go with it, and memory for more.
+/// A depot, and the CPUs' magazines to go with it.
 struct Exchange {
-    percpu: PerCpu,
+    world: Arc<World>,
     depot: Depot,
     locks: AtomicU64,
-    memory: *mut u8,
 }
-
-// SAFETY: each thread of a model uses blocks of its own numbers.
-unsafe impl Send for Exchange {}
-// SAFETY: as above.
-unsafe impl Sync for Exchange {}
 
 impl Exchange {
     fn new(source: &'static Scratch) -> Arc<Self> {
-        source.begin();
-        let memory = source.map(4096, 4096).unwrap().as_ptr();
-        let percpu = PerCpu::new();
-        assert!(percpu.boot(source, 2, false));
-        percpu.shape_first(SLOT, SHAPE, 64);
-        Arc::new(Self { percpu, depot: Depot::new(), locks: AtomicU64::new(0), memory })
+        Arc::new(Self { world: World::new(source, false), depot: Depot::new(), locks: AtomicU64::new(0) })
     }
 
     /// Puts a full magazine in block `block` into the depot; its objects if it cannot.
     fn put(&self, block: usize) -> Vec<usize> {
-        let lease = self.percpu.lease(SLOT);
-        let Some(shape) = lease.shape() else { return objects(block, SHAPE) };
-        // SAFETY: blocks of 128 bytes, whatever the shape.
-        let mut magazine = unsafe { Sheaf::new(self.memory.add(block * 128), shape) };
-        objects(block, shape).iter().for_each(|object| assert!(magazine.push(core::ptr::without_provenance_mut(*object))));
-        claimed(&magazine);
-        held(self.depot.put_full(&self.percpu, SLOT, &lease, magazine, 9, &self.locks).err())
+        let lease = self.world.percpu.lease(SLOT);
+        let Some(shape) = lease.shape() else { return full(block, SHAPE) };
+        let magazine = self.world.sheaf(block, shape, &full(block, shape));
+        objects(self.depot.put_full(&self.world.percpu, SLOT, &lease, magazine, 9, &self.locks).err())
     }
 
     fn take(&self) -> Vec<usize> {
-        held(self.depot.take_full(&self.percpu, SLOT, &self.percpu.lease(SLOT), None, &self.locks).ok())
+        let percpu = &self.world.percpu;
+        objects(self.depot.take_full(percpu, SLOT, &percpu.lease(SLOT), None, &self.locks).ok())
     }
 
     /// Changes the size of magazines. What the depot held.
@@ -58,11 +42,11 @@ impl Exchange {
         let mut all = Vec::new();
         let settle = |old| {
             while let Some(magazine) = self.depot.take_any(old) {
-                all.append(&mut held(Some(magazine)));
+                all.append(&mut objects(Some(magazine)));
             }
             Some(OTHER)
         };
-        assert!(self.percpu.drain_and(SLOT, Idle::Any, || true, |_| (), settle));
+        assert!(self.world.percpu.drain_and(SLOT, Idle::Any, || true, |_| (), settle));
         all
     }
 }
@@ -82,17 +66,9 @@ fn beside(
     all
 }
 
-/// What a magazine in `block` holds.
-fn objects(block: usize, shape: Shape) -> Vec<usize> {
+/// What a full magazine in `block` holds.
+fn full(block: usize, shape: Shape) -> Vec<usize> {
     (0..shape.cap as usize).map(|at| block * 10 + at).collect()
-}
-
-/// The objects of a magazine that is the caller's.
-fn held(magazine: Option<Sheaf>) -> Vec<usize> {
-    magazine.map_or_else(Vec::new, |magazine| {
-        claimed(&magazine);
-        magazine.objects().iter().map(|object| object.addr()).collect()
-    })
 }
 
 #[test]
@@ -103,7 +79,7 @@ fn loom_no_magazine_of_an_old_size_goes_into_a_depot() {
         let mut all = beside(&exchange, |exchange| exchange.put(1), Exchange::resize);
         let left = exchange.depot.len().0;
         all.append(&mut exchange.take());
-        assert!(all == objects(1, SHAPE) && left == 0 || all == objects(1, OTHER), "{all:?}, {left}");
+        assert!(all == full(1, SHAPE) && left == 0 || all == full(1, OTHER), "{all:?}, {left}");
     });
 }
 
@@ -116,6 +92,6 @@ fn loom_no_magazine_comes_out_of_a_depot_with_another_size() {
         let resize = |exchange: &Exchange| [exchange.resize(), exchange.put(2)].concat();
         let mut all = beside(&exchange, Exchange::take, resize);
         all.append(&mut exchange.take());
-        assert_eq!(all, [objects(1, SHAPE), objects(2, OTHER)].concat());
+        assert_eq!(all, [full(1, SHAPE), full(2, OTHER)].concat());
     });
 }

@@ -263,12 +263,12 @@ impl Slab {
 mod tests {
     use super::*;
     use crate::cache::Spec;
-    use crate::registry::tests::ALONE;
+    use kmem_base::percpu::Barriers;
 
     #[test]
     fn frees_alone_drive_the_reaper() {
         static SLAB: Slab = Slab::system();
-        let _alone = ALONE.lock().unwrap();
+        let _alone = Barriers::new();
         let cache = SLAB.create(&Spec::new("freed", 64, 8)).unwrap();
         let mut objects: [_; 1000] = core::array::from_fn(|_| SLAB.alloc_object(cache));
         let passes = || SLAB.passes.load(Ordering::Relaxed);
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn contended_magazines_grow_and_shrink_again_when_it_is_calm() {
         static SLAB: Slab = Slab::system();
-        let _alone = ALONE.lock().unwrap();
+        let _alone = Barriers::new();
         let cache = SLAB.create(&Spec::new("busy", 64, 8).behind(Front::Magazines)).unwrap();
         let window = || {
             for _ in 0..UPDATE_PASSES {

@@ -439,19 +439,15 @@ pub(crate) fn first_magazine(size: usize) -> u32 {
 const _: () = assert!(CLASSES > 0);
 
 #[cfg(all(test, not(loom)))]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use kmem_base::percpu::{MEMBARRIER, Mode};
+    use kmem_base::percpu::{Barriers, Mode};
     use kmem_base::source::Plan;
-    extern crate std;
-
-    /// Barriers are the process's: who makes them fail, or needs them, is alone.
-    pub(crate) static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
     #[test]
     fn a_slot_is_not_left_with_sheaves_in_it() {
         static SLAB: Slab = Slab::system();
-        let _alone = ALONE.lock().unwrap();
+        let barriers = Barriers::new();
         let cache = SLAB.create(&Spec::new("empty", 64, 8)).unwrap();
         if SLAB.mode() != Mode::Restartable {
             return;
@@ -460,10 +456,10 @@ pub(crate) mod tests {
         let object = SLAB.alloc_object(cache);
         // Past the array, which is empty, and stays where it is while CPUs cannot be interrupted.
         SLAB.flush(cache, &[object]);
-        MEMBARRIER.plan(Plan::From(0));
+        barriers.plan(Plan::From(0));
         // SAFETY: nobody uses the cache.
         let destroyed = unsafe { SLAB.destroy(cache) };
-        MEMBARRIER.plan(Plan::Never);
+        barriers.plan(Plan::Never);
         assert_eq!(destroyed.unwrap_err().live, 0);
         // SAFETY: as above.
         unsafe { SLAB.destroy(cache) }.unwrap();

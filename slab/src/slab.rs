@@ -14,6 +14,7 @@ use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::slots::{Retired, Slots};
 use kmem_base::source::PageSource;
 use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Lock, Ordering, Rank, const_fn, filled};
+use kmem_base::topology::Nodes;
 
 /// Words of the map of caches that the reaper looks at.
 const AWAKE_WORDS: usize = MAX_SLOTS.div_ceil(64);
@@ -28,8 +29,7 @@ const AWAKE_WORDS: usize = MAX_SLOTS.div_ceil(64);
 #[repr(C)]
 pub struct Slab {
     pub(crate) boot: Boot,
-    /// Memory nodes, and whether they are only said to be.
-    pub(crate) nodes: AtomicU32,
+    pub(crate) nodes: Nodes,
     /// Not 0 if frees must ask for their object's node.
     pub(crate) numa: AtomicU32,
     /// Bytes of the machine's cache line.
@@ -77,7 +77,7 @@ impl Slab {
         const fn over(pages: Pages) -> Self {
             Self {
                 boot: Boot::new(),
-                nodes: AtomicU32::new(0),
+                nodes: Nodes::new(),
                 numa: AtomicU32::new(0),
                 line: AtomicU32::new(0),
                 due: AtomicU64::new(0),

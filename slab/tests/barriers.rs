@@ -4,36 +4,12 @@ mod common;
 
 use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::{MEMBARRIER, Mode};
+use kmem_base::percpu::{Barriers, Mode};
 use kmem_base::source::Plan;
 use kmem_slab::{DebugError, Flags, Front, RawCache, Spec, TuneError};
 use kmem_testkit::{Profile, StressConfig, ops, run_or_panic, stress_or_panic};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const FRONTS: [Front; 2] = [Front::Arrays, Front::Magazines];
-
-/// The failures are the process's, so that one test at a time may have some. Ends with none.
-struct Failing {
-    _alone: MutexGuard<'static, ()>,
-}
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-impl Failing {
-    fn no() -> Self {
-        Self { _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) }
-    }
-
-    fn plan(&self, plan: Plan) {
-        MEMBARRIER.plan(plan);
-    }
-}
-
-impl Drop for Failing {
-    fn drop(&mut self) {
-        MEMBARRIER.plan(Plan::Never);
-    }
-}
 
 /// A heap with restartable sequences, or `None` where there are none, and then nothing to interrupt.
 fn restartable() -> Option<Heap> {
@@ -73,15 +49,15 @@ fn drain_in_every_way(heap: &Heap, front: Front) -> (Result<(), TuneError>, Resu
 #[test]
 fn a_barrier_that_fails_once_is_asked_for_again() {
     for front in FRONTS {
-        let failing = Failing::no();
+        let barriers = Barriers::new();
         let Some(heap) = restartable() else { return };
-        failing.plan(Plan::Never);
+        barriers.plan(Plan::Never);
         assert_eq!(drain_in_every_way(&heap, front), (Ok(()), Err(DebugError::InUse)));
-        let calls = MEMBARRIER.calls();
+        let calls = barriers.calls();
         assert!(calls >= 6, "only {calls} calls to fail");
         let list = ops(5, 200, Profile::Small);
         for nth in 0..calls {
-            failing.plan(Plan::Nth(nth));
+            barriers.plan(Plan::Nth(nth));
             let (tuned, switched) = drain_in_every_way(&heap, front);
             assert_eq!((tuned, switched), (Ok(()), Err(DebugError::InUse)), "call {nth} failed, the next did not");
             run_or_panic(&heap, &list);
@@ -92,12 +68,12 @@ fn a_barrier_that_fails_once_is_asked_for_again() {
 #[test]
 fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
     for front in FRONTS {
-        let failing = Failing::no();
+        let barriers = Barriers::new();
         let Some(heap) = restartable() else { return };
         let (cache, objects) = busy(&heap, front);
         let (before, row) = (heap.slab.cache_info(cache), heap.slab.row(cache));
         assert!(before.queued > 0);
-        failing.plan(Plan::From(0));
+        barriers.plan(Plan::From(0));
         assert_eq!(heap.slab.tune(cache, 20, 10, 2), Err(TuneError::Unsupported));
         assert_eq!(heap.slab.set_debug(cache, Flags::DEBUG), Err(DebugError::Unsupported));
         assert_eq!(heap.slab.row(cache), row, "as it was");
@@ -108,7 +84,7 @@ fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
         assert!(refused.live > objects.len(), "what is in arrays cannot be told from what is in use");
         assert_eq!(drain_in_every_way(&heap, front), (Err(TuneError::Unsupported), Err(DebugError::Unsupported)));
         run_or_panic(&heap, &ops(6, 2000, Profile::Small));
-        failing.plan(Plan::Never);
+        barriers.plan(Plan::Never);
         assert_eq!(heap.slab.tune(cache, 20, 10, 2), Ok(()));
         assert_eq!(heap.slab.cache_info(cache).queued, 0);
         heap.free_all(cache, objects);
@@ -118,11 +94,11 @@ fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
 
 #[test]
 fn random_failures_while_arrays_are_drained_by_threads() {
-    let failing = Failing::no();
+    let barriers = Barriers::new();
     for front in FRONTS {
         let Some(heap) = restartable() else { return };
-        failing.plan(Plan::Random { seed: 9, one_in: 2 });
-        let failed = MEMBARRIER.failures();
+        barriers.plan(Plan::Random { seed: 9, one_in: 2 });
+        let failed = barriers.failures();
         let cache = heap.slab.create(&Spec::new("busy", 128, 8).behind(front)).unwrap();
         let config = StressConfig { threads: 4, ops_per_thread: 4000, seed: 3, respawn: true, ..StressConfig::default() };
         let subject = heap.subject(cache);
@@ -138,8 +114,8 @@ fn random_failures_while_arrays_are_drained_by_threads() {
                 }
             }
         });
-        assert!(MEMBARRIER.failures() > failed);
-        failing.plan(Plan::Never);
+        assert!(barriers.failures() > failed);
+        barriers.plan(Plan::Never);
         heap.slab.check().unwrap();
         assert_eq!(heap.slab.live_objects(cache), 0);
         heap.destroy(cache).unwrap();
@@ -148,8 +124,8 @@ fn random_failures_while_arrays_are_drained_by_threads() {
 
 #[test]
 fn a_system_without_the_barrier_gets_locked_rows() {
-    let failing = Failing::no();
-    failing.plan(Plan::From(0));
+    let barriers = Barriers::new();
+    barriers.plan(Plan::From(0));
     let heap = Heap::new(&Settings::new().with(Knob::ArenaMb, 1024));
     assert_eq!(heap.slab.mode(), Mode::Locked);
     assert_eq!(drain_in_every_way(&heap, Front::Arrays), (Ok(()), Err(DebugError::InUse)), "locked rows need none");

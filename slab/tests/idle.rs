@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Heap, on_cpu};
+use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::on_cpu;
 use kmem_slab::Flags;
 
 /// One locked row; passes by hand alone.

@@ -4,8 +4,10 @@ mod common;
 
 use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::on_cpu;
 use kmem_slab::{Broken, Flags, Front, RawCache, Spec};
 use kmem_testkit::child::expect_abort;
+use std::mem::ManuallyDrop;
 
 fn heap() -> Heap {
     Heap::with_front(false)
@@ -238,4 +240,44 @@ fn a_walk_finds_an_object_in_two_places_before_it_does_harm() {
         heap.free_all(other, [foreign]);
         heap.destroy(cache).unwrap();
     }
+}
+
+/// A row's array is looked at beside those of all others, however many rows there are.
+#[test]
+fn a_walk_finds_an_object_in_two_distant_rows() {
+    let settings = Settings::new().with(Knob::PerCpu, 1).with(Knob::Cpus, 200).with(Knob::Nodes, 1);
+    for front in [Front::Arrays, Front::Magazines] {
+        let heap = Heap::new(&settings);
+        let cache = heap.slab.create(&Spec::new("test", 64, 8).behind(front)).unwrap();
+        on_cpu(Some(0));
+        // With one in use, as many are counted as there are.
+        let [object, used] = [(); 2].map(|()| heap.slab.alloc_object(cache));
+        free(&heap, cache, object);
+        for cpu in [1, 63, 64, 128, 199] {
+            on_cpu(Some(cpu));
+            assert_eq!(heap.slab.check_cache(cache), Ok(()));
+            free(&heap, cache, object);
+            assert_eq!(heap.slab.check_cache(cache), Err(Broken::Queued), "in rows 0 and {cpu}");
+            assert_eq!(heap.slab.alloc_object(cache), object, "the next to go out again");
+        }
+        on_cpu(None);
+        free(&heap, cache, used);
+        assert_eq!(heap.slab.check_cache(cache), Ok(()));
+        heap.destroy(cache).unwrap();
+    }
+}
+
+#[test]
+fn a_walk_looks_into_alien_arrays_where_there_are_no_others() {
+    let settings = Settings::new().with(Knob::PerCpu, 1).with(Knob::Cpus, 2).with(Knob::Nodes, 2).with(Knob::Queues, 0);
+    // Whoever brings the objects home finds the fault, and ends the process.
+    let heap = ManuallyDrop::new(Heap::new(&settings));
+    let cache = heap.cache(64, Flags::NONE);
+    on_cpu(Some(0));
+    let [object, _used] = [(); 2].map(|()| heap.slab.alloc_object(cache));
+    on_cpu(Some(1));
+    free(&heap, cache, object);
+    assert_eq!((heap.slab.cache_info(cache).alien, heap.slab.check_cache(cache)), (1, Ok(())));
+    free(&heap, cache, object);
+    assert_eq!(heap.slab.check_cache(cache), Err(Broken::Queued));
 }

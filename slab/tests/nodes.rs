@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Heap, on_cpu, read};
+use common::{Heap, read};
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::on_cpu;
 use kmem_slab::Flags;
 
 /// `nodes` nodes of two CPUs each, dealt out by row.

@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{Heap, on_cpu};
+use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::pages::Kind;
+use kmem_base::percpu::on_cpu;
 use kmem_base::source::{Call, Plan};
 use kmem_slab::{Flags, Front, RawCache, Spec, TuneError};
 use kmem_testkit::{Op, Profile, Subject, property, run};

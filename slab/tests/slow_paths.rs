@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Heap, on_cpu, read};
+use common::{Heap, read};
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::on_cpu;
 use kmem_slab::{Counters, Flags, RawCache};
 
 /// One locked row, so that where the thread runs makes no difference.

@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Heap, on_cpu};
+use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::on_cpu;
 use kmem_slab::{DebugError, Flags, Front, Mempool, RawCache, Slab, Spec};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;

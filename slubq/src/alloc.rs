@@ -9,6 +9,7 @@ use core::ptr::null_mut;
 use kmem_base::fault::{Fault, die};
 use kmem_base::pages::Kind;
 use kmem_base::percpu::{Lease, Place, Shape, Sheaf, Way, Word};
+use kmem_base::several::fill;
 use kmem_base::sync::Ordering;
 
 /// Whether an allocation may wait.
@@ -40,37 +41,6 @@ impl Drop for Held<'_> {
         if let Some(sheaf) = self.sheaf.take() {
             self.slubq.blocks.put(&self.slubq.percpu, sheaf);
         }
-    }
-}
-
-/// A bulk allocation under way. If a constructor unwinds, what it has got goes back.
-struct Bulk<'a> {
-    slubq: &'a Slubq,
-    cache: &'a Cache,
-    out: &'a mut [*mut u8],
-    filled: usize,
-}
-
-impl Bulk<'_> {
-    fn more(&mut self) -> usize {
-        let (slubq, rest) = (self.slubq, &mut self.out[self.filled..]);
-        if rest.len() < BULK {
-            rest[0] = slubq.alloc_object(self.cache);
-            return usize::from(!rest[0].is_null());
-        }
-        if !slubq.ready() {
-            return 0;
-        }
-        let here = slubq.place();
-        let taken = slubq.grab(self.cache, here, rest, Context::Blocking);
-        add(&self.cache.counters_of(here).alloc_direct, taken as u64);
-        taken
-    }
-}
-
-impl Drop for Bulk<'_> {
-    fn drop(&mut self) {
-        self.slubq.flush(self.cache, &self.out[..self.filled]);
     }
 }
 
@@ -334,17 +304,22 @@ impl Slubq {
     #[doc(alias = "kmem_cache_alloc_bulk")]
     pub fn alloc_bulk(&self, cache: &Cache, out: &mut [*mut u8]) -> usize {
         self.must_live(cache, cache.slot().index());
-        let mut bulk = Bulk { slubq: self, cache, out, filled: 0 };
-        while bulk.filled < bulk.out.len() {
-            let more = bulk.more();
-            if more == 0 {
-                break;
-            }
-            bulk.filled += more;
+        fill(out, |rest| self.alloc_some(cache, rest), |got| self.flush(cache, got))
+    }
+
+    /// Puts some objects at the front of `rest`: how many.
+    fn alloc_some(&self, cache: &Cache, rest: &mut [*mut u8]) -> usize {
+        if rest.len() < BULK {
+            rest[0] = self.alloc_object(cache);
+            return usize::from(!rest[0].is_null());
         }
-        let filled = bulk.filled;
-        core::mem::forget(bulk);
-        filled
+        if !self.ready() {
+            return 0;
+        }
+        let here = self.place();
+        let taken = self.grab(cache, here, rest, Context::Blocking);
+        add(&cache.counters_of(here).alloc_direct, taken as u64);
+        taken
     }
 
     /// Faults if the cache was destroyed.

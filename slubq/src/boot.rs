@@ -11,9 +11,6 @@ use kmem_base::percpu::Mode;
 use kmem_base::sync::Ordering;
 use kmem_base::topology::Topology;
 
-/// Set in `nodes` if the number of nodes is not the machine's.
-const FAKE: u32 = 1 << 8;
-
 impl Slubq {
     /// Sets everything up unless that has been done, with `settings` where `KMEM_CONF` says nothing else. False if there is no memory
     /// for it.
@@ -31,9 +28,8 @@ impl Slubq {
     fn set_up(&self, settings: &Settings) -> bool {
         let Some(topology) = bring_up(&self.knobs, settings, &self.pages, &self.percpu) else { return false };
         self.take_effect();
-        let nodes = topology.nodes;
-        self.nodes.store(nodes | if topology.fake { FAKE } else { 0 }, Ordering::Relaxed);
-        self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, topology.cpus, nodes), Ordering::Relaxed);
+        self.nodes.set(&topology);
+        self.shards.store(shards(self.knobs.get(Knob::Shards) as u32, topology.cpus, topology.nodes), Ordering::Relaxed);
         if self.percpu.mode() == Mode::Locked {
             // Threads share locked rows, and none is ever beyond them.
             self.more_rows();
@@ -60,8 +56,7 @@ impl Slubq {
 
     /// What `set_up` found: at least one node, even before that.
     pub(crate) fn topology(&self) -> Topology {
-        let (nodes, cpus) = (self.nodes.load(Ordering::Relaxed), self.percpu.cpus());
-        Topology { nodes: (nodes & 0xFF).max(1), cpus, most: cpus, fake: nodes & FAKE != 0 }
+        self.nodes.topology(self.percpu.cpus())
     }
 
     /// Takes every lock, in rank order, so that `fork` copies a consistent allocator. Called before `fork` by the thread that forks.

@@ -8,8 +8,9 @@ use crate::explore::{explore, explore_within};
 use crate::slubq::Slubq;
 use kmem_base::classes::Class;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::{Idle, Mode, PerCpu, Shape, Sheaf, Slot, claimed, run_on};
-use kmem_base::source::{PageSource, Scratch};
+use kmem_base::percpu::modelled::{OTHER, SHAPE, SLOT, World, objects};
+use kmem_base::percpu::{Idle, Mode, run_on};
+use kmem_base::source::Scratch;
 use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -148,46 +149,29 @@ fn loom_a_slab_is_stolen_while_another_frees_into_it() {
     });
 }
 
-const SLOT: Slot = Slot::new(0);
-const SHAPE: Shape = Shape { order: 6, cap: 3 };
-const OTHER: Shape = Shape { order: 7, cap: 9 };
-
-/// A depot, queues to go with it, and memory for sheaves.
+/// A depot, and queues to go with it.
 struct Exchange {
-    percpu: PerCpu,
+    world: Arc<World>,
     depot: Depot,
-    memory: *mut u8,
 }
-
-// SAFETY: each thread of a model uses blocks of its own numbers.
-unsafe impl Send for Exchange {}
-// SAFETY: as above.
-unsafe impl Sync for Exchange {}
 
 impl Exchange {
     fn new(source: &'static Scratch) -> Arc<Self> {
-        source.begin();
-        let memory = source.map(4096, 4096).unwrap().as_ptr();
-        let percpu = PerCpu::new();
-        assert!(percpu.boot(source, 2, false));
-        percpu.shape_first(SLOT, SHAPE, 64);
-        Arc::new(Self { percpu, depot: Depot::new(), memory })
+        Arc::new(Self { world: World::new(source, false), depot: Depot::new() })
     }
 
     /// Puts a full sheaf in block `block` into the depot; its objects if it cannot.
     fn put(&self, block: usize) -> Vec<usize> {
-        let lease = self.percpu.lease(SLOT);
-        let objects = [block * 10, block * 10 + 1, block * 10 + 2];
-        let Some(shape) = lease.shape().filter(|shape| *shape == SHAPE) else { return objects.to_vec() };
-        // SAFETY: blocks of 128 bytes, whatever the shape.
-        let mut sheaf = unsafe { Sheaf::new(self.memory.add(block * 128), shape) };
-        objects.iter().for_each(|object| assert!(sheaf.push(core::ptr::without_provenance_mut(*object))));
-        claimed(&sheaf);
-        held(self.depot.put(&self.percpu, SLOT, &lease, sheaf, 9).err())
+        let lease = self.world.percpu.lease(SLOT);
+        if lease.shape() != Some(SHAPE) {
+            return full(block);
+        }
+        let sheaf = self.world.sheaf(block, SHAPE, &full(block));
+        objects(self.depot.put(&self.world.percpu, SLOT, &lease, sheaf, 9).err())
     }
 
     fn take(&self) -> Vec<usize> {
-        held(self.depot.take(&self.percpu, SLOT, &self.percpu.lease(SLOT)))
+        objects(self.depot.take(&self.world.percpu, SLOT, &self.world.percpu.lease(SLOT)))
     }
 
     fn settle(&self, mut held: Vec<usize>, blocks: core::ops::Range<usize>) {
@@ -195,28 +179,25 @@ impl Exchange {
             held.append(&mut self.take());
         }
         held.sort_unstable();
-        let all: Vec<_> = blocks.flat_map(|block| [block * 10, block * 10 + 1, block * 10 + 2]).collect();
+        let all: Vec<_> = blocks.flat_map(full).collect();
         assert_eq!(held, all);
     }
 }
 
-/// The objects of a sheaf that is the caller's.
-fn held(sheaf: Option<Sheaf>) -> Vec<usize> {
-    sheaf.map_or_else(Vec::new, |sheaf| {
-        claimed(&sheaf);
-        sheaf.objects().iter().map(|object| object.addr()).collect()
-    })
+/// What a full sheaf in `block` holds.
+fn full(block: usize) -> Vec<usize> {
+    (0..SHAPE.cap as usize).map(|at| block * 10 + at).collect()
 }
 
 #[test]
 fn loom_sheaves_change_hands_through_the_depot() {
     static SOURCE: Scratch = Scratch::new();
     explore(|| {
-        let world = Exchange::new(&SOURCE);
-        assert!(world.put(1).is_empty());
+        let exchange = Exchange::new(&SOURCE);
+        assert!(exchange.put(1).is_empty());
         let others: Vec<_> = (0..2)
             .map(|cpu| {
-                let theirs = world.clone();
+                let theirs = exchange.clone();
                 thread::spawn(move || {
                     run_on(cpu);
                     [theirs.put(2 + cpu as usize), theirs.take()].concat()
@@ -224,7 +205,7 @@ fn loom_sheaves_change_hands_through_the_depot() {
             })
             .collect();
         let held = others.into_iter().flat_map(|other| other.join().unwrap()).collect();
-        world.settle(held, 1..4);
+        exchange.settle(held, 1..4);
     });
 }
 
@@ -232,21 +213,21 @@ fn loom_sheaves_change_hands_through_the_depot() {
 fn loom_a_depot_keeps_no_sheaf_of_an_old_shape() {
     static SOURCE: Scratch = Scratch::new();
     explore(|| {
-        let world = Exchange::new(&SOURCE);
-        assert!(world.put(1).is_empty());
-        let theirs = world.clone();
+        let exchange = Exchange::new(&SOURCE);
+        assert!(exchange.put(1).is_empty());
+        let theirs = exchange.clone();
         let other = thread::spawn(move || [theirs.put(2), theirs.take()].concat());
         run_on(1);
         let mut all = Vec::new();
         let settle = |old| {
-            while let Some(sheaf) = world.depot.take_any(old) {
-                all.append(&mut held(Some(sheaf)));
+            while let Some(sheaf) = exchange.depot.take_any(old) {
+                all.append(&mut objects(Some(sheaf)));
             }
             Some(OTHER)
         };
-        assert!(world.percpu.drain_and(SLOT, Idle::Any, || true, |_| (), settle));
+        assert!(exchange.world.percpu.drain_and(SLOT, Idle::Any, || true, |_| (), settle));
         all.append(&mut other.join().unwrap());
-        assert_eq!(world.depot.len(), 0);
-        world.settle(all, 1..3);
+        assert_eq!(exchange.depot.len(), 0);
+        exchange.settle(all, 1..3);
     });
 }

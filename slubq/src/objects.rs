@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::slab::Slab;
 use crate::slubq::Slubq;
 use kmem_base::pages::Pages;
+use kmem_base::several::destroy_each;
 
 /// A slab under construction. If a constructor unwinds, the objects made so far are destroyed and the pages go back.
 struct Site<'a> {
@@ -26,33 +27,11 @@ fn object(cache: &Cache, slab: *mut u8, index: u32) -> *mut u8 {
     slab.wrapping_add(cache.geometry.offset(index))
 }
 
-/// Objects still to be destroyed. If a destructor unwinds, the others still run.
-struct Doomed<'a> {
-    cache: &'a Cache,
-    first: *mut u8,
-    next: u32,
-    count: u32,
-}
-
-impl Doomed<'_> {
-    fn destroy(&mut self) {
-        let Some(destructor) = self.cache.destructor else { return };
-        while self.next < self.count {
-            self.next += 1;
-            // SAFETY: a constructed object that nobody holds.
-            unsafe { destructor(object(self.cache, self.first, self.next - 1), self.cache.context) };
-        }
-    }
-}
-
-impl Drop for Doomed<'_> {
-    fn drop(&mut self) {
-        self.destroy();
-    }
-}
-
 fn destroy(cache: &Cache, first: *mut u8, count: u32) {
-    Doomed { cache, first, next: 0, count }.destroy();
+    if let Some(destructor) = cache.destructor {
+        // SAFETY: constructed objects that nobody holds.
+        destroy_each(count, |index| unsafe { destructor(object(cache, first, index), cache.context) });
+    }
 }
 
 impl Slubq {

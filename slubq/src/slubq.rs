@@ -11,6 +11,7 @@ use kmem_base::percpu::{Blocks, PerCpu, Slot};
 use kmem_base::slots::{Retired, Slots};
 use kmem_base::source::PageSource;
 use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Lock, Ordering, Rank, const_fn, filled};
+use kmem_base::topology::Nodes;
 
 /// SLUB with per-CPU queues and bitmap free tracking.
 ///
@@ -24,7 +25,7 @@ use kmem_base::sync::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, L
 pub struct Slubq {
     pub(crate) boot: Boot,
     pub(crate) shards: AtomicU32,
-    pub(crate) nodes: AtomicU32,
+    pub(crate) nodes: Nodes,
     /// When something is due for decay, in milliseconds of the coarse clock.
     pub(crate) due: AtomicU64,
     /// When the next pass begins; until then, what is due is more of the last one.
@@ -85,7 +86,7 @@ impl Slubq {
                 retired: filled![AtomicU16::new(0); MAX_SLOTS],
                 boot: Boot::new(),
                 shards: AtomicU32::new(0),
-                nodes: AtomicU32::new(0),
+                nodes: Nodes::new(),
                 due: AtomicU64::new(0),
                 pass: AtomicU64::new(0),
                 stepped: AtomicU64::new(0),

@@ -5,34 +5,10 @@ mod common;
 use common::{Heap, configurations, free_all};
 use kmem_base::config::MAX_SLOTS;
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::{Idle, MEMBARRIER, Mode};
+use kmem_base::percpu::{Barriers, Idle, Mode};
 use kmem_base::source::Plan;
 use kmem_slubq::{Cache, Flags, Level, Spec, Tunable, TuneError};
 use kmem_testkit::{Profile, StressConfig, ops, run_or_panic, stress_or_panic};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// The failures are the process's, so that one test at a time may have some. Ends with none.
-struct Failing {
-    _alone: MutexGuard<'static, ()>,
-}
-
-static ALONE: Mutex<()> = Mutex::new(());
-
-impl Failing {
-    fn no() -> Self {
-        Self { _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) }
-    }
-
-    fn plan(&self, plan: Plan) {
-        MEMBARRIER.plan(plan);
-    }
-}
-
-impl Drop for Failing {
-    fn drop(&mut self) {
-        MEMBARRIER.plan(Plan::Never);
-    }
-}
 
 /// A heap with restartable sequences, or `None` where there are none, and then nothing to interrupt.
 fn restartable(settings: &Settings) -> Option<Heap> {
@@ -89,15 +65,15 @@ fn drain(heap: &Heap, alone: bool) -> Vec<Result<(), TuneError>> {
 
 #[test]
 fn a_barrier_that_fails_once_is_asked_for_again() {
-    let failing = Failing::no();
+    let barriers = Barriers::new();
     let Some(heap) = plain() else { return };
-    failing.plan(Plan::Never);
+    barriers.plan(Plan::Never);
     drain_in_every_way(&heap);
-    let calls = MEMBARRIER.calls();
+    let calls = barriers.calls();
     assert!(calls >= 6, "only {calls} calls to fail");
     let list = ops(5, 400, Profile::Small);
     for nth in 0..calls {
-        failing.plan(Plan::Nth(nth));
+        barriers.plan(Plan::Nth(nth));
         assert_eq!(drain_in_every_way(&heap), [Ok(()); 4], "call {nth} failed, the next did not");
         run_or_panic(&heap, &list);
     }
@@ -105,12 +81,12 @@ fn a_barrier_that_fails_once_is_asked_for_again() {
 
 #[test]
 fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
-    let failing = Failing::no();
+    let barriers = Barriers::new();
     let Some(heap) = plain() else { return };
     let (cache, objects) = busy(&heap);
     let before = heap.slubq.cache_info(cache);
     assert!(before.queued > 0);
-    failing.plan(Plan::From(0));
+    barriers.plan(Plan::From(0));
     assert!(!heap.slubq.percpu().drain(cache.slot(), Idle::Any, |_| panic!("nothing can be taken")));
     assert_eq!(heap.slubq.tune(cache, Tunable::CpuQueueSize, 20), Err(TuneError::Unsupported));
     assert_eq!((cache.tunable(Tunable::CpuQueueSize), cache.tunable(Tunable::BatchSize)), (254, 127), "as it was");
@@ -124,7 +100,7 @@ fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
     assert_eq!(heap.slubq.cache_info(cache), before, "so do they when the cache cannot be destroyed");
     assert_eq!(drain_in_every_way(&heap), [Err(TuneError::Unsupported); 4]);
     run_or_panic(&heap, &ops(6, 2000, Profile::Small));
-    failing.plan(Plan::Never);
+    barriers.plan(Plan::Never);
     assert_eq!(heap.slubq.tune(cache, Tunable::CpuQueueSize, 20), Ok(()));
     assert_eq!(heap.slubq.cache_info(cache).queued, 0);
     free_all(&heap, cache, objects);
@@ -135,18 +111,18 @@ fn without_barriers_nothing_is_drained_and_nothing_is_lost() {
 /// The first drain of `destroy` works, the one that gives the queues back does not.
 #[test]
 fn a_cache_that_could_not_be_destroyed_has_its_queues_back() {
-    let failing = Failing::no();
+    let barriers = Barriers::new();
     let Some(heap) = plain() else { return };
     let calls = |work: &dyn Fn()| {
-        failing.plan(Plan::Never);
+        barriers.plan(Plan::Never);
         work();
-        MEMBARRIER.calls()
+        barriers.calls()
     };
     let (cache, objects) = busy(&heap);
     let first = calls(&|| heap.slubq.tune(cache, Tunable::CpuQueueSize, 0).unwrap());
     heap.slubq.tune(cache, Tunable::CpuQueueSize, 254).unwrap();
     free_all(&heap, cache, (0..30).map(|_| heap.slubq.alloc_object(cache)).collect::<Vec<_>>());
-    failing.plan(Plan::From(first));
+    barriers.plan(Plan::From(first));
     assert!(heap.destroy(cache).is_err());
     free_all(&heap, cache, objects);
     assert_eq!(cache.tunable(Tunable::CpuQueueSize), 254);
@@ -155,11 +131,11 @@ fn a_cache_that_could_not_be_destroyed_has_its_queues_back() {
 
 #[test]
 fn random_failures_while_queues_are_drained_by_threads() {
-    let failing = Failing::no();
+    let barriers = Barriers::new();
     for seed in 0..3 {
         let Some(heap) = restartable(&Settings::new().with(Knob::DecayMs, 1).with(Knob::StashKb, 4)) else { return };
-        failing.plan(Plan::Random { seed, one_in: 2 });
-        let failed = MEMBARRIER.failures();
+        barriers.plan(Plan::Random { seed, one_in: 2 });
+        let failed = barriers.failures();
         let config = StressConfig { threads: 4, ops_per_thread: 4000, seed, respawn: true, ..StressConfig::default() };
         std::thread::scope(|scope| {
             let storm = scope.spawn(|| stress_or_panic(&heap, &config));
@@ -169,9 +145,9 @@ fn random_failures_while_queues_are_drained_by_threads() {
                 drain(&heap, false);
             }
         });
-        assert!(MEMBARRIER.failures() > failed + 10);
+        assert!(barriers.failures() > failed + 10);
         heap.slubq.check().unwrap();
-        failing.plan(Plan::Never);
+        barriers.plan(Plan::Never);
         assert_eq!(drain_in_every_way(&heap), [Ok(()); 4]);
         heap.slubq.trim(Level::Queues);
         let retained = heap.slubq.retained();
@@ -182,21 +158,21 @@ fn random_failures_while_queues_are_drained_by_threads() {
 /// A drain that has taken sheaves must not use them before the barrier has worked again, however long that takes.
 #[test]
 fn a_drain_waits_for_a_barrier_that_fails_in_the_midst() {
-    let failing = Failing::no();
+    let barriers = Barriers::new();
     let Some(heap) = plain() else { return };
     let (cache, objects) = busy(&heap);
     // A decay pass of this thread's would wait for the drain, which waits for this thread.
     heap.slubq.knobs().set(kmem_base::knobs::Knob::DecayMs, 0).unwrap();
-    failing.plan(Plan::From(1));
+    barriers.plan(Plan::From(1));
     std::thread::scope(|scope| {
         let drain = scope.spawn(|| heap.slubq.tune(cache, Tunable::CpuQueueSize, 30));
-        while MEMBARRIER.calls() < 40 {
+        while barriers.calls() < 40 {
             // The drain is in the midst; whoever allocates goes on without a queue.
             free_all(&heap, cache, [heap.slubq.alloc_object(cache)]);
             std::thread::yield_now();
         }
         assert!(!drain.is_finished());
-        failing.plan(Plan::Never);
+        barriers.plan(Plan::Never);
         assert_eq!(drain.join().unwrap(), Ok(()));
     });
     heap.slubq.check().unwrap();
@@ -207,8 +183,8 @@ fn a_drain_waits_for_a_barrier_that_fails_in_the_midst() {
 
 #[test]
 fn a_system_without_the_barrier_gets_locked_rows() {
-    let failing = Failing::no();
-    failing.plan(Plan::From(0));
+    let barriers = Barriers::new();
+    barriers.plan(Plan::From(0));
     let heap = Heap::new(&configurations()[0].1);
     assert_eq!(heap.slubq.mode(), Mode::Locked);
     assert_eq!(drain_in_every_way(&heap), [Ok(()); 4], "locked rows need none");

@@ -1,16 +1,20 @@
 //! A cache is destroyed while a decay pass of another thread has its slabs in hand.
 
-mod common;
-
-use common::BeforePurge;
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::source::{Call, GatedSource, Permit};
 use kmem_slubq::{Flags, Level, Slubq, Spec};
 use std::sync::Barrier;
 use std::time::Duration;
 
 /// The pass has the slab in hand.
 static TAKEN: Barrier = Barrier::new(2);
-static SOURCE: BeforePurge = BeforePurge(take_time);
+/// No lock of the allocator's is held while memory goes back.
+static SOURCE: GatedSource<Permit> = GatedSource(|call, _| {
+    if call == Call::Purge {
+        take_time();
+    }
+    true
+});
 
 /// As long as the system takes to take memory back.
 fn take_time() {

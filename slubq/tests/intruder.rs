@@ -1,9 +1,7 @@
 //! While a slab is being punched, somebody takes every object that can be had: what he gets must stay as he writes it.
 
-mod common;
-
-use common::BeforePurge;
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::source::{Call, GatedSource, Permit};
 use kmem_slubq::{Cache, Flags, Level, Slubq, Spec};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -14,7 +12,13 @@ const OBJECTS: usize = 4096;
 /// The cache to take from before the next purge.
 static VICTIM: Mutex<Option<&'static Cache>> = Mutex::new(None);
 static LOOT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-static SOURCE: BeforePurge = BeforePurge(intrude);
+/// No lock of the allocator's is held while memory goes back.
+static SOURCE: GatedSource<Permit> = GatedSource(|call, _| {
+    if call == Call::Purge {
+        intrude();
+    }
+    true
+});
 static SLUBQ: Slubq = Slubq::new(&SOURCE);
 
 fn bytes(object: usize) -> &'static mut [u8] {

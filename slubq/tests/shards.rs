@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Heap, alloc_many, free_all, on_cpu, read};
+use common::{Heap, alloc_many, free_all, read};
 use kmem_base::knobs::{Knob, Settings};
+use kmem_base::percpu::on_cpu;
 use kmem_base::sync::Ordering;
 use kmem_slubq::{Cache, CreateError, Flags, Spec, Tunable};
 

@@ -1,20 +1,19 @@
 //! Machines that this one is not: more CPUs, more nodes, nodes without memory, CPUs beyond the table.
 //!
-//! Threads say themselves which CPU they are on (`fake_cpus`), which locked rows go by. With restartable sequences the kernel says it,
+//! Threads say themselves which CPU they are on (`on_cpu`), which locked rows go by. With restartable sequences the kernel says it,
 //! so that there only as many rows are in use as this machine has CPUs.
 
 mod common;
 
-use common::{Heap, alloc_many, free_all, on_cpu, read};
+use common::{Heap, alloc_many, free_all, read};
 use kmem_base::knobs::{Knob, Settings};
-use kmem_base::percpu::Mode;
-use kmem_base::source::{OsSource, PageSource};
+use kmem_base::percpu::{Mode, fake_cpu, on_cpu};
+use kmem_base::source::{Call, GatedSource, Permit};
 use kmem_base::topology::possible_cpus;
 use kmem_slubq::{Cache, Flags, Level, Slubq, Spec, Tunable};
 use kmem_testkit::cpu::{allowed, pin};
 use kmem_testkit::{Profile, StressConfig, Subject, ops, run_or_panic, stress_or_panic};
 use std::alloc::Layout;
-use std::ptr::NonNull;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -202,56 +201,15 @@ fn a_depot_serves_its_node_alone() {
 ///
 /// kmem binds no memory to nodes. It asks for pages wherever a thread runs, and the system answers from the nearest node that has
 /// some; a node without memory is then like any other. What could go wrong is the answer of a system bound to strict policies: none.
-#[derive(Debug)]
-struct Memoryless;
+static MEMORYLESS: GatedSource<Permit> = GatedSource(|call, _| {
+    let empty = fake_cpu().is_some_and(|cpu| cpu % 2 == EMPTY_NODE);
+    !empty || matches!(call, Call::Purge | Call::Unmap)
+});
 
 const EMPTY_NODE: u32 = 1;
 
-fn refused() -> bool {
-    common::fake_cpu().is_some_and(|cpu| cpu % 2 == EMPTY_NODE)
-}
-
-// SAFETY: forwards to `OsSource`, or changes nothing.
-unsafe impl PageSource for Memoryless {
-    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        if refused() { None } else { OsSource.reserve(len, align) }
-    }
-
-    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
-        // SAFETY: the caller's promises are `OsSource`'s, here and below.
-        !refused() && unsafe { OsSource.commit(at, len) }
-    }
-
-    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        if refused() { None } else { OsSource.map(len, align) }
-    }
-
-    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.advise_huge(at, len) };
-    }
-
-    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
-        // SAFETY: as above.
-        unsafe { OsSource.purge(at, len) }
-    }
-
-    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
-        if refused() {
-            return None;
-        }
-        // SAFETY: as above.
-        unsafe { OsSource.remap(at, old, new, may_move) }
-    }
-
-    unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.unmap(at, len) }
-    }
-}
-
 fn memoryless() -> Heap {
-    let slubq: &'static Slubq = Box::leak(Box::new(Slubq::new(&Memoryless)));
+    let slubq: &'static Slubq = Box::leak(Box::new(Slubq::new(&MEMORYLESS)));
     let mut heap = Heap::over(slubq);
     heap.fails = true;
     assert!(slubq.start(&machine(2, 4).with(Knob::PerCpu, 1)));

@@ -2,13 +2,10 @@
 //! is lost, and once they end a second run gets all it asks for.
 
 mod common;
-#[path = "common/narrow.rs"]
-mod narrow;
 
 use common::{Op, World};
-use kmem_base::source::{Call, FaultySource, Plan};
+use kmem_base::source::{Call, FaultySource, GatedSource, Permit, Plan};
 use kmem_zalloc::{AllocError, Budget, Zspool};
-use narrow::Narrow;
 use std::thread;
 
 type Faulty = Zspool<FaultySource>;
@@ -161,7 +158,8 @@ fn the_limit_is_kept_and_nothing_is_lost_at_it() {
 
 #[test]
 fn a_shard_without_address_space_is_followed_by_another() {
-    let pool = Zspool::builder().shards(4).source(Narrow).build();
+    let narrow: Permit = |call, len| call != Call::Reserve || len <= 6 << 20;
+    let pool = Zspool::builder().shards(4).source(GatedSource(narrow)).build();
     let mut handles = Vec::new();
     while let Ok(handle) = pool.insert(&common::bytes(4096, handles.len() as u8)) {
         handles.push(handle);

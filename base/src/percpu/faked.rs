@@ -1,22 +1,25 @@
 //! CPU numbers made up by a test, so that the locked rows of a large machine can be tested on a small one.
 
+extern crate std;
+
 use super::cpu as real;
-use crate::sync::{AtomicPtr, Ordering};
-use core::ptr::null_mut;
+use core::cell::Cell;
 
-static FAKE: AtomicPtr<()> = AtomicPtr::new(null_mut());
+std::thread_local! {
+    static CPU: Cell<Option<u32>> = const { Cell::new(None) };
+}
 
-/// From now on `fake` says which CPU a thread is on, or `None` where the system shall. Only locked rows go by it.
-pub fn fake_cpus(fake: fn() -> Option<u32>) {
-    FAKE.store(fake as *mut (), Ordering::Relaxed);
+/// From now on this thread is on `cpu` as far as locked rows are concerned; `None`: where the system says.
+pub fn on_cpu(cpu: Option<u32>) {
+    CPU.set(cpu);
+}
+
+/// What this thread has said.
+#[must_use]
+pub fn fake_cpu() -> Option<u32> {
+    CPU.get()
 }
 
 pub(super) fn cpu() -> u32 {
-    let fake = FAKE.load(Ordering::Relaxed);
-    if fake.is_null() {
-        return real::cpu();
-    }
-    // SAFETY: only `fake_cpus` stores here, and what it stores is such a function.
-    let fake = unsafe { core::mem::transmute::<*mut (), fn() -> Option<u32>>(fake) };
-    fake().unwrap_or_else(real::cpu)
+    CPU.get().unwrap_or_else(real::cpu)
 }

@@ -2,52 +2,18 @@
 
 extern crate std;
 
-use super::{Idle, Lease, PerCpu, Place, Shape, Sheaf, Slot, Word, claimed, move_after, run_on};
-use crate::source::{PageSource, Scratch};
+use super::modelled::{OTHER, SHAPE, SLOT, World, address, objects};
+use super::{Idle, Lease, Place, Shape, Sheaf, Word, claimed, move_after, run_on};
+use crate::source::Scratch;
 use crate::sync::explore::explore;
 use crate::sync::{AtomicU32, Ordering};
 use loom::thread;
 use std::sync::Arc;
 use std::vec::Vec;
 
-const SLOT: Slot = Slot::new(0);
 const MAIN: Place = Place::main(SLOT);
 const SPARE: Place = Place::spare(SLOT);
-/// A sheaf of one cache line.
-const SHAPE: Shape = Shape { order: 6, cap: 3 };
-/// A larger one.
-const OTHER: Shape = Shape { order: 7, cap: 9 };
-
-/// Queues, and memory for sheaves.
-struct World {
-    percpu: PerCpu,
-    memory: *mut u8,
-}
-
-// SAFETY: each thread of a model uses blocks of its own numbers.
-unsafe impl Send for World {}
-// SAFETY: as above.
-unsafe impl Sync for World {}
-
 impl World {
-    fn new(source: &'static Scratch, locked: bool) -> Arc<Self> {
-        source.begin();
-        let memory = source.map(4096, 4096).unwrap().as_ptr();
-        let percpu = PerCpu::new();
-        assert!(percpu.boot(source, if locked { 1 } else { 2 }, locked));
-        percpu.shape_first(SLOT, SHAPE, 64);
-        Arc::new(Self { percpu, memory })
-    }
-
-    /// A sheaf in block `block`, which nobody else uses.
-    fn sheaf(&self, block: usize, shape: Shape, objects: &[usize]) -> Sheaf {
-        // SAFETY: blocks of 128 bytes, whatever the shape.
-        let mut sheaf = unsafe { Sheaf::new(self.memory.add(block * 128), shape) };
-        objects.iter().for_each(|object| assert!(sheaf.push(address(*object))));
-        claimed(&sheaf);
-        sheaf
-    }
-
     /// Puts a sheaf into `place`, which must be vacant.
     fn place(&self, place: Place, sheaf: Sheaf) {
         let word = sheaf.into_word(self.percpu.base());
@@ -110,18 +76,6 @@ impl World {
         held.sort_unstable();
         assert_eq!(held, (1..=count).collect::<Vec<_>>());
     }
-}
-
-fn address(object: usize) -> *mut u8 {
-    core::ptr::without_provenance_mut(object * 16)
-}
-
-/// The objects in a sheaf that is the caller's.
-fn objects(sheaf: Option<Sheaf>) -> Vec<usize> {
-    sheaf.map_or_else(Vec::new, |sheaf| {
-        claimed(&sheaf);
-        sheaf.objects().iter().map(|object| object.addr() / 16).collect()
-    })
 }
 
 /// `owner` on CPU 0, beside a drain on CPU 1.

@@ -16,6 +16,8 @@ mod faked;
 mod locked;
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg(all(loom, any(test, feature = "testing")))]
+pub mod modelled;
 mod own;
 mod prune;
 mod rseq;
@@ -25,10 +27,10 @@ mod word;
 pub use blocks::Blocks;
 pub use drain::Idle;
 #[cfg(all(not(loom), any(test, feature = "testing")))]
-pub use faked::fake_cpus;
+pub use faked::{fake_cpu, on_cpu};
 pub use prune::EachSheaf;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
-pub use rseq::MEMBARRIER;
+pub use rseq::Barriers;
 #[cfg(loom)]
 pub use rseq::{claimed, move_after, run_on};
 pub use table::{Place, Slot};

@@ -3,7 +3,7 @@
 #[cfg(any(test, feature = "testing"))]
 mod faults;
 #[cfg(any(test, feature = "testing"))]
-mod faulty;
+mod gated;
 #[cfg(feature = "os")]
 mod os;
 #[cfg(loom)]
@@ -12,7 +12,7 @@ mod scratch;
 #[cfg(any(test, feature = "testing"))]
 pub use faults::{Call, Faults, Plan};
 #[cfg(any(test, feature = "testing"))]
-pub use faulty::FaultySource;
+pub use gated::{FaultySource, Gate, GatedSource, Permit};
 #[cfg(feature = "os")]
 pub use os::{OsSource, os_page};
 #[cfg(loom)]

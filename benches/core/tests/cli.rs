@@ -117,7 +117,7 @@ fn queues_are_compared_with_none_and_two_cpus_with_one() {
 
 #[test]
 fn every_part_of_the_report_on_slabs_has_its_table() {
-    let output = kmem_bench(&["slab", "--tiny", "--runs", "2"]);
+    let output = kmem_bench(&["slab", "--tiny", "--runs", "1"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let all = text(&output.stdout);
     for part in [

@@ -3,7 +3,6 @@
 use super::image::{Image, SIGNATURE, text};
 use super::memory::Memory;
 use iced_x86::{ConditionCode, Instruction, Mnemonic, OpKind, Register};
-use std::collections::HashMap;
 
 /// Where a call from outside returns to.
 const RETURN: u64 = 0xFFFF_FFFF_FFFF_0000;
@@ -18,10 +17,21 @@ struct Flags {
     overflow: bool,
 }
 
+/// An instruction that was met before.
+#[derive(Clone, Copy)]
+struct Known {
+    instruction: Instruction,
+    /// Whether the kernel would abort a section here.
+    is_inside: bool,
+}
+
 /// A thread.
 pub(crate) struct Machine<'a> {
     image: &'a Image,
-    decoded: HashMap<u64, Instruction>,
+    known: Vec<Known>,
+    /// For each byte of code from `first` on, which of those begins there: the number after it, or 0.
+    begins: Vec<u32>,
+    first: u64,
     /// Where sections begin and end, in order; they do not overlap.
     sections: Vec<(u64, u64)>,
     registers: [u64; 16],
@@ -37,19 +47,22 @@ pub(crate) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub(crate) fn new(image: &'a Image, memory: Memory) -> Self {
-        let (decoded, aborted) = (HashMap::new(), Vec::new());
+        let first = image.code.iter().map(|(first, _)| *first).min().unwrap_or(0);
+        let end = image.code.iter().map(|(first, bytes)| first + bytes.len() as u64).max().unwrap_or(0);
         let mut sections: Vec<_> = image.descriptors.iter().map(|found| (found.start, found.end())).collect();
         sections.sort_unstable();
         Self {
             image,
-            decoded,
+            known: Vec::new(),
+            begins: vec![0; (end - first) as usize],
+            first,
             sections,
             registers: [0; 16],
             vectors: [0; 16],
             flags: Flags::default(),
             ip: RETURN,
             memory,
-            aborted,
+            aborted: Vec::new(),
             steps: 0,
         }
     }
@@ -87,8 +100,8 @@ impl<'a> Machine<'a> {
     }
 
     /// True if the kernel would abort a section now.
-    pub(crate) fn is_inside(&self) -> bool {
-        self.was_inside(self.ip)
+    pub(crate) fn is_inside(&mut self) -> bool {
+        self.fetch().is_some_and(|known| known.is_inside)
     }
 
     pub(crate) fn was_inside(&self, address: u64) -> bool {
@@ -122,15 +135,22 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), String> {
-        let instruction = match self.decoded.get(&self.ip) {
-            Some(instruction) => *instruction,
-            None => {
-                let found = self.image.instruction(self.ip).ok_or_else(|| format!("no instruction at {:#x}", self.ip))?;
-                self.decoded.insert(self.ip, found);
-                found
+    /// The instruction to come. There are millions, of some hundred different ones.
+    fn fetch(&mut self) -> Option<Known> {
+        let at = self.ip.wrapping_sub(self.first) as usize;
+        match *self.begins.get(at)? {
+            0 => {
+                let known = Known { instruction: self.image.instruction(self.ip)?, is_inside: self.was_inside(self.ip) };
+                self.known.push(known);
+                self.begins[at] = self.known.len() as u32;
+                Some(known)
             }
-        };
+            number => Some(self.known[number as usize - 1]),
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let Known { instruction, .. } = self.fetch().ok_or_else(|| format!("no instruction at {:#x}", self.ip))?;
         self.ip = instruction.next_ip();
         self.steps += 1;
         self.execute(&instruction).map_err(|what| format!("{what}: {}", text(&instruction)))

@@ -10,7 +10,6 @@ use kmem_base::sync::{AtomicU64, Ordering};
 use kmem_slab::{Flags, RawCache, Slab, Spec};
 use kmem_testkit::{FixedSubject, Hooks, Subject};
 use std::alloc::Layout;
-use std::cell::Cell;
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
 pub(crate) struct Heap {
@@ -115,16 +114,6 @@ impl Drop for Heap {
 /// What a counter says.
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-thread_local! {
-    static FAKE_CPU: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// From now on this thread is on `cpu` as far as locked rows are concerned; `None`: where it is.
-pub(crate) fn on_cpu(cpu: Option<u32>) {
-    FAKE_CPU.set(cpu);
-    kmem_base::percpu::fake_cpus(|| FAKE_CPU.get());
 }
 
 fn class(layout: Layout) -> Option<Class> {

@@ -6,13 +6,11 @@ use kmem_base::classes::{Class, round_to_align};
 use kmem_base::config::MAX_SMALL;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::pages::Grown;
-use kmem_base::source::{FaultySource, OsSource, PageSource};
+use kmem_base::source::FaultySource;
 use kmem_base::sync::{AtomicU64, Ordering};
 use kmem_slubq::{Cache, Level, Slubq, Spec};
 use kmem_testkit::Subject;
 use std::alloc::Layout;
-use std::cell::Cell;
-use std::ptr::NonNull;
 use std::sync::{PoisonError, RwLock};
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
@@ -99,62 +97,6 @@ pub(crate) fn free_all(heap: &Heap, cache: &Cache, objects: impl IntoIterator<It
 /// What a counter says.
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
-}
-
-/// The system, but this is called before each purge: for what happens while memory goes back. No lock of the allocator's is held then.
-#[derive(Debug)]
-pub(crate) struct BeforePurge(pub(crate) fn());
-
-// SAFETY: forwards to `OsSource`.
-unsafe impl PageSource for BeforePurge {
-    fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        OsSource.reserve(len, align)
-    }
-
-    unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
-        // SAFETY: the caller's promises are `OsSource`'s, here and below.
-        unsafe { OsSource.commit(at, len) }
-    }
-
-    fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        OsSource.map(len, align)
-    }
-
-    unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
-        (self.0)();
-        // SAFETY: as above.
-        unsafe { OsSource.purge(at, len) }
-    }
-
-    unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.advise_huge(at, len) }
-    }
-
-    unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
-        // SAFETY: as above.
-        unsafe { OsSource.remap(at, old, new, may_move) }
-    }
-
-    unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
-        // SAFETY: as above.
-        unsafe { OsSource.unmap(at, len) }
-    }
-}
-
-thread_local! {
-    static FAKE_CPU: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
-/// From now on this thread is on `cpu` as far as locked rows are concerned; `None`: where it is.
-pub(crate) fn on_cpu(cpu: Option<u32>) {
-    FAKE_CPU.set(cpu);
-    kmem_base::percpu::fake_cpus(fake_cpu);
-}
-
-/// What this thread has said.
-pub(crate) fn fake_cpu() -> Option<u32> {
-    FAKE_CPU.get()
 }
 
 fn class(layout: Layout) -> Option<Class> {

@@ -17,6 +17,9 @@ type Store = Tmem<&'static Scratch>;
 
 const SIZE: usize = 2048;
 const PAGE: (Oid, u32) = (Oid([1, 2, 3]), 4);
+/// Bytes of the backing file; and of one that has room for a single record behind its header.
+const FILE: u64 = 16 << 10;
+const ONE_RECORD: u64 = 3 << 10;
 /// With more, models take minutes; that of three threads does with two.
 const PREEMPTIONS: usize = 2;
 
@@ -85,33 +88,41 @@ fn settings() -> Settings {
 }
 
 impl World {
-    fn new(source: &'static Scratch, lifetime: Lifetime, sharing: Sharing) -> Arc<Self> {
+    fn new(source: &'static Scratch, lifetime: Lifetime, sharing: Sharing, most: u64) -> Arc<Self> {
         source.begin();
         let disk = Disk::default();
-        let store = Tmem::builder(settings()).source(source).backing(Backing::create(disk.clone(), 16 << 10)).build().unwrap();
+        let store = Tmem::builder(settings()).source(source).backing(Backing::create(disk.clone(), most)).build().unwrap();
         let pool = store.create(lifetime, sharing).unwrap();
         Arc::new(Self { store, pool, disk })
     }
 
     /// A persistent page in memory.
     fn in_memory(source: &'static Scratch) -> Arc<Self> {
-        let world = Self::new(source, Lifetime::Persistent, Sharing::Shared(Uuid([1, 1])));
+        Self::with_a_page(source, FILE)
+    }
+
+    fn with_a_page(source: &'static Scratch, most: u64) -> Arc<Self> {
+        let world = Self::new(source, Lifetime::Persistent, Sharing::Shared(Uuid([1, 1])), most);
         world.put(1);
         world
     }
 
-    /// One in the file.
-    fn in_file(source: &'static Scratch) -> Arc<Self> {
-        let world = Self::in_memory(source);
+    /// One in a file of `most` bytes.
+    fn in_file(source: &'static Scratch, most: u64) -> Arc<Self> {
+        let world = Self::with_a_page(source, most);
         assert_eq!(world.store.writeback(1).pages, 1);
         world
     }
 
     fn put(&self, byte: u8) {
+        self.put_at(PAGE.1, byte).unwrap();
+    }
+
+    fn put_at(&self, index: u32, byte: u8) -> Result<(), PutError> {
         // Not same-filled.
         let mut page = [byte; SIZE];
         page[0] = 99;
-        self.store.put(self.pool, PAGE.0, PAGE.1, &page).unwrap();
+        self.store.put(self.pool, PAGE.0, index, &page)
     }
 
     /// The byte that the page is full of.
@@ -134,7 +145,7 @@ impl World {
         self.store.check().unwrap();
         assert_eq!(self.get(), found);
         let in_file = found.is_some() && self.store.stats().hits_in_file > 0 && self.store.stats().file_bytes > 512;
-        let again = Tmem::builder(settings()).backing(Backing::open(self.disk.clone(), 16 << 10)).build().unwrap();
+        let again = Tmem::builder(settings()).backing(Backing::open(self.disk.clone(), FILE)).build().unwrap();
         assert_eq!(again.stats().pages, usize::from(in_file));
     }
 }
@@ -186,7 +197,7 @@ fn loom_a_page_replaced_while_it_is_written_is_the_new_one() {
 fn loom_a_page_read_from_the_file_while_it_is_flushed_is_whole_or_not_there() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(PREEMPTIONS, || {
-        let world = World::in_file(&SOURCE);
+        let world = World::in_file(&SOURCE, FILE);
         let reader = spawn(&world, |world| assert!(matches!(world.get(), None | Some(1))));
         assert!(world.flush());
         reader.join().unwrap();
@@ -198,7 +209,7 @@ fn loom_a_page_read_from_the_file_while_it_is_flushed_is_whole_or_not_there() {
 fn loom_a_page_read_from_the_file_while_it_is_replaced_is_one_of_the_two() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(PREEMPTIONS, || {
-        let world = World::in_file(&SOURCE);
+        let world = World::in_file(&SOURCE, FILE);
         let reader = spawn(&world, |world| assert!(matches!(world.get(), Some(1 | 2))));
         world.put(2);
         reader.join().unwrap();
@@ -207,15 +218,31 @@ fn loom_a_page_read_from_the_file_while_it_is_replaced_is_one_of_the_two() {
 }
 
 #[test]
+fn loom_a_page_read_from_the_file_is_never_the_next_one_in_its_place() {
+    static SOURCE: Scratch = Scratch::new();
+    explore_within(PREEMPTIONS, || {
+        let world = World::in_file(&SOURCE, ONE_RECORD);
+        let reader = spawn(&world, |world| assert!(matches!(world.get(), None | Some(1))));
+        assert!(world.flush());
+        world.put_at(7, 2).unwrap();
+        assert_eq!(world.store.writeback(1).pages, 1, "the file has room again");
+        reader.join().unwrap();
+        world.store.check().unwrap();
+        assert_eq!(world.get(), None);
+    });
+}
+
+#[test]
 fn loom_writing_reading_and_flushing_at_once() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(1, || {
         let world = World::in_memory(&SOURCE);
-        let writer = spawn(&world, |world| world.store.writeback(1));
         let reader = spawn(&world, |world| assert!(matches!(world.get(), None | Some(1))));
-        assert!(world.flush());
-        writer.join().unwrap();
+        let flusher = spawn(&world, World::flush);
+        // By the thread that goes on where nobody interrupts: one preemption is enough to have the others in its midst.
+        world.store.writeback(1);
         reader.join().unwrap();
+        assert!(flusher.join().unwrap());
         world.settle(None);
     });
 }
@@ -224,7 +251,7 @@ fn loom_writing_reading_and_flushing_at_once() {
 fn loom_of_two_exclusive_gets_one_has_the_page() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(PREEMPTIONS, || {
-        let world = World::new(&SOURCE, Lifetime::Ephemeral, Sharing::Private);
+        let world = World::new(&SOURCE, Lifetime::Ephemeral, Sharing::Private, FILE);
         world.put(1);
         let other = spawn(&world, World::get);
         let mine = world.get();
@@ -238,11 +265,7 @@ fn loom_a_pool_that_is_destroyed_while_a_page_is_put_is_empty() {
     static SOURCE: Scratch = Scratch::new();
     explore_within(PREEMPTIONS, || {
         let world = World::in_memory(&SOURCE);
-        let putter = spawn(&world, |world| {
-            let mut page = [2; SIZE];
-            page[0] = 99;
-            world.store.put(world.pool, PAGE.0, 7, &page)
-        });
+        let putter = spawn(&world, |world| world.put_at(7, 2));
         assert!(world.store.destroy(world.pool).is_some());
         let put = putter.join().unwrap();
         assert!(matches!(put, Ok(()) | Err(PutError::NoPool)));

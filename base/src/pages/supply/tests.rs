@@ -3,8 +3,7 @@
 extern crate std;
 use super::*;
 use crate::pages::Page;
-use crate::source::{FaultySource, Plan};
-use core::ptr::NonNull;
+use crate::source::{Call, FaultySource, Gate, GatedSource, Plan};
 use std::boxed::Box;
 use std::sync::Mutex;
 use std::vec::Vec;
@@ -104,50 +103,38 @@ fn beyond_64_gib_an_arena_takes_twice_the_machines_memory() {
     assert_eq!(pages.wished(1), machine.clamp(ARENA_PAGES, ARENA_MAX_PAGES));
 }
 
-/// Notes what is reserved, and refuses it.
+/// Refuses everything, and notes what was to be reserved.
 #[derive(Debug, Default)]
 struct Refusing(Mutex<Vec<usize>>);
 
-// SAFETY: hands nothing out.
-unsafe impl PageSource for Refusing {
-    fn reserve(&self, len: usize, _: usize) -> Option<NonNull<u8>> {
-        self.0.lock().unwrap().push(len);
-        None
-    }
-    unsafe fn commit(&self, _: NonNull<u8>, _: usize) -> bool {
+impl Gate for Refusing {
+    fn opens(&self, call: Call, len: usize) -> bool {
+        if call == Call::Reserve {
+            self.0.lock().unwrap().push(len);
+        }
         false
     }
-    fn map(&self, _: usize, _: usize) -> Option<NonNull<u8>> {
-        None
-    }
-    unsafe fn purge(&self, _: NonNull<u8>, _: usize) -> bool {
-        false
-    }
-    unsafe fn advise_huge(&self, _: NonNull<u8>, _: usize) {}
-    unsafe fn remap(&self, _: NonNull<u8>, _: usize, _: usize, _: bool) -> Option<NonNull<u8>> {
-        None
-    }
-    unsafe fn unmap(&self, _: NonNull<u8>, _: usize) {}
 }
 
 #[test]
 fn refused_address_space_is_asked_for_by_eighths() {
-    let source: &'static Refusing = Box::leak(Box::default());
+    let source: &'static GatedSource<Refusing> = Box::leak(Box::default());
+    let reserved = || source.0.0.lock().unwrap();
     let pages = Pages::new(source);
     pages.configure(4096 * PAGE_SIZE, 0, 0, Thp::Auto);
     assert!(pages.alloc(3, 1, Kind::Large).is_none());
     // What is asked for on top of that is for the tables, and for multiples of 2 MiB.
     let fits = |bytes: &usize, len: usize| (len * PAGE_SIZE..(len + 65) * PAGE_SIZE).contains(bytes);
-    let asked = core::mem::take(&mut *source.0.lock().unwrap());
+    let asked = core::mem::take(&mut *reserved());
     assert!(asked.len() == 3 && asked.iter().zip([4096, 512, 64]).all(|(bytes, len)| fits(bytes, len)), "{asked:?}");
     // What is wanted must fit, alignment and all.
     assert!(pages.alloc(100, 16, Kind::Large).is_none());
-    assert!(fits(source.0.lock().unwrap().last().unwrap(), 128));
+    assert!(fits(reserved().last().unwrap(), 128));
     assert_eq!((pages.used(), pages.stats().refused, pages.stats().reserved), (0, 2, 0));
     // The longest run that there could be is asked for, no longer one.
-    source.0.lock().unwrap().clear();
-    assert!(pages.alloc(ARENA_MAX_PAGES as u32 + 1, 1, Kind::Large).is_none() && source.0.lock().unwrap().is_empty());
-    assert!(pages.alloc(ARENA_MAX_PAGES as u32, 1, Kind::Large).is_none() && !source.0.lock().unwrap().is_empty());
+    reserved().clear();
+    assert!(pages.alloc(ARENA_MAX_PAGES as u32 + 1, 1, Kind::Large).is_none() && reserved().is_empty());
+    assert!(pages.alloc(ARENA_MAX_PAGES as u32, 1, Kind::Large).is_none() && !reserved().is_empty());
 }
 
 #[test]

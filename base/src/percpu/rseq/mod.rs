@@ -24,7 +24,7 @@ use command as caller;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
 use faulty as caller;
 #[cfg(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu", not(loom), any(test, feature = "testing")))]
-pub use faulty::MEMBARRIER;
+pub use faulty::Barriers;
 
 pub(super) use primitives::{pop, push, rotate_pop, rotate_push, row, swap_if, unchain};
 

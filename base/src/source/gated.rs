@@ -1,12 +1,36 @@
-//! A source that fails when told to, for tests.
+//! The system behind somebody who may refuse, for tests.
 
 use super::{Call, Faults, OsSource, PageSource, Plan};
 use crate::sync::const_fn;
 use core::ptr::NonNull;
 
-/// [`OsSource`] with failures by [`Plan`].
+/// Who is asked before each call to the system but those that are only hints.
+pub trait Gate: Sync + core::fmt::Debug {
+    /// True if the call, which is about `len` bytes, may happen.
+    fn opens(&self, call: Call, len: usize) -> bool;
+}
+
+/// What a test that needs no more says for itself.
+pub type Permit = fn(Call, usize) -> bool;
+
+impl Gate for Permit {
+    fn opens(&self, call: Call, len: usize) -> bool {
+        self(call, len)
+    }
+}
+
+impl Gate for Faults {
+    fn opens(&self, call: Call, _len: usize) -> bool {
+        !self.fails(call)
+    }
+}
+
+/// [`OsSource`] behind a [`Gate`].
 #[derive(Debug, Default)]
-pub struct FaultySource(Faults);
+pub struct GatedSource<G>(pub G);
+
+/// [`OsSource`] with failures by [`Plan`].
+pub type FaultySource = GatedSource<Faults>;
 
 impl FaultySource {
     const_fn! {
@@ -36,23 +60,23 @@ impl FaultySource {
 }
 
 // SAFETY: forwards to `OsSource`, or changes nothing.
-unsafe impl PageSource for FaultySource {
+unsafe impl<G: Gate> PageSource for GatedSource<G> {
     fn reserve(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        if self.0.fails(Call::Reserve) { None } else { OsSource.reserve(len, align) }
+        if self.0.opens(Call::Reserve, len) { OsSource.reserve(len, align) } else { None }
     }
 
     unsafe fn commit(&self, at: NonNull<u8>, len: usize) -> bool {
         // SAFETY: the caller's promise is `OsSource`'s.
-        !self.0.fails(Call::Commit) && unsafe { OsSource.commit(at, len) }
+        self.0.opens(Call::Commit, len) && unsafe { OsSource.commit(at, len) }
     }
 
     fn map(&self, len: usize, align: usize) -> Option<NonNull<u8>> {
-        if self.0.fails(Call::Map) { None } else { OsSource.map(len, align) }
+        if self.0.opens(Call::Map, len) { OsSource.map(len, align) } else { None }
     }
 
     unsafe fn purge(&self, at: NonNull<u8>, len: usize) -> bool {
         // SAFETY: as above.
-        !self.0.fails(Call::Purge) && unsafe { OsSource.purge(at, len) }
+        self.0.opens(Call::Purge, len) && unsafe { OsSource.purge(at, len) }
     }
 
     unsafe fn advise_huge(&self, at: NonNull<u8>, len: usize) {
@@ -66,7 +90,7 @@ unsafe impl PageSource for FaultySource {
     }
 
     unsafe fn remap(&self, at: NonNull<u8>, old: usize, new: usize, may_move: bool) -> Option<NonNull<u8>> {
-        if self.0.fails(Call::Remap) {
+        if !self.0.opens(Call::Remap, new) {
             return None;
         }
         // SAFETY: as above.
@@ -75,7 +99,7 @@ unsafe impl PageSource for FaultySource {
 
     unsafe fn unmap(&self, at: NonNull<u8>, len: usize) {
         // Refused, it costs address space and nothing else.
-        if !self.0.fails(Call::Unmap) {
+        if self.0.opens(Call::Unmap, len) {
             // SAFETY: as above.
             unsafe { OsSource.unmap(at, len) }
         }
