@@ -52,8 +52,9 @@ impl<'a> Put<'a> {
             mask |= bit;
             run += 1;
         }
-        if self.slab.set(index as usize, mask) != 0 {
-            return Err((Fault::DoubleFree, objects[0]));
+        let twice = self.slab.set(index as usize, mask);
+        if twice != 0 {
+            return Err((Fault::DoubleFree, self.slab.object(index * 64 + twice.trailing_zeros())));
         }
         self.count += run as u32;
         Ok(run)

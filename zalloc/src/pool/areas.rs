@@ -221,11 +221,10 @@ impl Areas {
     /// mostly.
     pub(crate) fn claim(&self, len: usize) -> Area<'_> {
         let thread = me() >> 12;
-        let first = thread ^ thread >> 9;
+        let first = (thread ^ thread >> 9) % self.count;
         let mut round = 0;
         loop {
-            for offset in 0..self.count {
-                let index = (first + offset) % self.count;
+            for index in (first..self.count).chain(0..first) {
                 let desk = &self.desks[index];
                 if desk.become_claimed(IDLE) || (self.begin(index) && desk.become_claimed(IDLE)) {
                     // Relaxed: written by whoever has claimed it.
