@@ -105,6 +105,7 @@ fn random_failures_while_arrays_are_drained_by_threads() {
         std::thread::scope(|scope| {
             let storm = scope.spawn(|| stress_or_panic(&subject, &config));
             for round in 0.. {
+                let _busy = heap.busy.read();
                 let answer = heap.slab.tune(cache, 10 + round % 90, 5, 2);
                 assert!(matches!(answer, Ok(()) | Err(TuneError::Unsupported)));
                 heap.slab.reap_tick();

@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{Heap, configurations};
+use common::{Ends, Heap, configurations};
 use kmem_base::fault::Fault;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::pages::{Kind, Page};
 use kmem_slubq::geometry::Geometry;
 use kmem_slubq::slab::{Duty, Slab};
 use kmem_slubq::{Busy, Cache, CreateError, Flags, Level, Spec, Tunable, TuneError};
-use kmem_testkit::{FixedSubject, Hooks, Profile, StressConfig, run_or_panic, stress_or_panic};
+use kmem_testkit::{FixedSubject, Hooks, Profile, StressConfig, Subject, run_or_panic, stress_or_panic};
 use std::alloc::Layout;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -283,7 +283,7 @@ fn fixed<'a>(heap: &'a Heap, cache: &'static Cache, size: usize) -> FixedSubject
         drain: Some(Box::new(move || {
             slubq.shrink(cache);
         })),
-        check: Some(Box::new(move || slubq.check().map_err(|broken| broken.to_string()))),
+        check: Some(Box::new(|| heap.check())),
         ..Hooks::default()
     })
 }
@@ -311,11 +311,13 @@ fn queues_are_resized_under_load_and_nothing_is_lost_or_doubled() {
         let cache = heap.cache(&alone("resized", 72));
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            let _done = Ends(&done);
             scope.spawn(|| {
                 for round in 0.. {
                     if done.load(Ordering::Relaxed) {
                         break;
                     }
+                    let _busy = heap.busy.read();
                     let sizes = [4, 10_000, 120, 0, 254, 5, 1, 600];
                     heap.slubq.tune(cache, Tunable::CpuQueueSize, sizes[round % sizes.len()]).unwrap();
                     std::thread::yield_now();
@@ -323,7 +325,6 @@ fn queues_are_resized_under_load_and_nothing_is_lost_or_doubled() {
             });
             let config = StressConfig { threads: 4, ops_per_thread: 25_000, pass_percent: 30, seed: 5, ..StressConfig::default() };
             stress_or_panic(&fixed(&heap, cache, 72), &config);
-            done.store(true, Ordering::Relaxed);
         });
         assert_eq!(heap.slubq.live_objects(cache), 0);
         heap.destroy(cache).unwrap();

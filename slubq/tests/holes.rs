@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Heap, configurations};
+use common::{Ends, Heap, configurations};
 use kmem_base::config::PAGE_SIZE;
 use kmem_base::knobs::Knob;
 use kmem_base::source::{Call, Plan, os_page};
@@ -157,14 +157,6 @@ fn a_system_that_takes_nothing_back_costs_nothing_but_memory() {
     heap.destroy(cache).unwrap();
 }
 
-struct Ended<'a>(&'a AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn slabs_are_punched_while_threads_allocate_and_free() {
     for (seed, (name, settings)) in configurations().into_iter().enumerate().step_by(2) {
@@ -174,8 +166,7 @@ fn slabs_are_punched_while_threads_allocate_and_free() {
         let cache = heap.cache(&Spec::new("beside", 2048, 8).with(Flags::NO_MERGE));
         let kept = sparse(&heap, cache, 2048, 16);
         std::thread::scope(|scope| {
-            // Also if the storm panics, or the test would not end.
-            let _ended = Ended(&over);
+            let _over = Ends(&over);
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let _busy = heap.busy.read();

@@ -10,12 +10,15 @@ use kmem_base::sync::{AtomicU64, Ordering};
 use kmem_slab::{Flags, RawCache, Slab, Spec};
 use kmem_testkit::{FixedSubject, Hooks, Subject};
 use std::alloc::Layout;
+use std::sync::{PoisonError, RwLock};
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
 pub(crate) struct Heap {
     pub(crate) slab: &'static Slab,
     pub(crate) source: &'static FaultySource,
     pub(crate) fails: bool,
+    /// Held for reading by what a test does beside a stress run: the check at its end waits for that, being exact only when nothing runs.
+    pub(crate) busy: RwLock<()>,
 }
 
 /// Knobs for an instance: one per configuration worth a run.
@@ -47,7 +50,7 @@ impl Heap {
 
     pub(crate) fn unstarted() -> Self {
         let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
-        Self { slab: Box::leak(Box::new(Slab::new(source))), source, fails: false }
+        Self { slab: Box::leak(Box::new(Slab::new(source))), source, fails: false, busy: RwLock::new(()) }
     }
 
     /// With arrays, or with magazines.
@@ -98,7 +101,10 @@ impl Heap {
                 drain: Some(Box::new(move || {
                     slab.shrink(cache);
                 })),
-                check: Some(Box::new(move || slab.check().map_err(|broken| broken.to_string()))),
+                check: Some(Box::new(|| {
+                    let _still = self.busy.write().unwrap_or_else(PoisonError::into_inner);
+                    slab.check().map_err(|broken| broken.to_string())
+                })),
                 may_fail: self.fails,
             })
     }

@@ -11,7 +11,17 @@ use kmem_base::sync::{AtomicU64, Ordering};
 use kmem_slubq::{Cache, Level, Slubq, Spec};
 use kmem_testkit::Subject;
 use std::alloc::Layout;
+use std::sync::atomic::AtomicBool;
 use std::sync::{PoisonError, RwLock};
+
+/// Sets its flag when dropped: what runs beside a storm must end also if that panics.
+pub(crate) struct Ends<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// An allocator that lives as long as the test process, over a source that can be told to fail.
 pub(crate) struct Heap {
