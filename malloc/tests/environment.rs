@@ -115,15 +115,16 @@ fn loaded_late_without_static_tls() {
         return;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/exhausted_tls.py");
-    // Large ones first, then ever smaller ones, until nothing fits any more.
-    let sizes = [4096, 1024, 512, 256, 128, 64, 32, 16, 8].into_iter().flat_map(|size| std::iter::repeat_n(size, 6)).enumerate();
-    let takers: Option<Vec<_>> = sizes
-        .map(|(at, size)| {
-            let (size, name) = (format!("-DTAKEN={size}"), format!("-Wl,-soname,taker{at}"));
-            Some(Program::build_with("tls_library.c", &["-shared", "-fPIC", &size, &name])?.0)
-        })
-        .collect();
-    let Some(takers) = takers else { return };
+    // Large ones first, then ever smaller ones, until nothing fits any more. A file is loaded once, hence copies.
+    let mut takers = Vec::new();
+    for size in [4096, 1024, 512, 256, 128, 64, 32, 16, 8] {
+        let Some(taker) = Program::build_with("tls_library.c", &["-shared", "-fPIC", &format!("-DTAKEN={size}")]) else { return };
+        for copy in 0..6 {
+            let path = taker.0.with_extension(copy.to_string());
+            std::fs::copy(&taker.0, &path).unwrap();
+            takers.push(path);
+        }
+    }
     let run = || Run::new("python3").without_preload().args(&[script.as_path(), kmem]);
     assert!(run().args(&takers).expect_ok().stdout.contains("used"));
     assert!(run().expect_ok().stdout.contains("unloaded"));
