@@ -269,7 +269,7 @@ impl Slubq {
         run.page.home.store(here.shard as u8, Ordering::Relaxed);
         // SAFETY: the run was just made for this.
         let slab = unsafe { Slab::new(run.page, &cache.geometry) };
-        self.construct(cache, &slab, run.address);
+        self.construct(cache, &slab);
         slab.fill();
         if let Some(class) = cache.class() {
             self.pages.set_class(run.page, class);

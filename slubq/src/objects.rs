@@ -11,39 +11,34 @@ struct Site<'a> {
     pages: &'a Pages,
     cache: &'a Cache,
     slab: Slab<'a>,
-    first: *mut u8,
     made: u32,
 }
 
 impl Drop for Site<'_> {
     fn drop(&mut self) {
-        destroy(self.cache, self.first, self.made);
+        destroy(self.cache, &self.slab, self.made);
         // SAFETY: the slab was never listed, and nothing of it was handed out.
         unsafe { self.pages.free(self.slab.page()) };
     }
 }
 
-fn object(cache: &Cache, slab: *mut u8, index: u32) -> *mut u8 {
-    slab.wrapping_add(cache.geometry.offset(index))
-}
-
-fn destroy(cache: &Cache, first: *mut u8, count: u32) {
+fn destroy(cache: &Cache, slab: &Slab<'_>, count: u32) {
     if let Some(destructor) = cache.destructor {
         // SAFETY: constructed objects that nobody holds.
-        destroy_each(count, |index| unsafe { destructor(object(cache, first, index), cache.context) });
+        destroy_each(count, |index| unsafe { destructor(slab.object(index), cache.context) });
     }
 }
 
 impl Slubq {
-    /// Constructs every object of a new slab whose first byte is `first`. Unwinds if a constructor does.
-    pub(crate) fn construct(&self, cache: &Cache, slab: &Slab<'_>, first: *mut u8) {
+    /// Constructs every object of a new slab. Unwinds if a constructor does.
+    pub(crate) fn construct(&self, cache: &Cache, slab: &Slab<'_>) {
         let Some(constructor) = cache.constructor else {
             return;
         };
-        let mut site = Site { pages: &self.pages, cache, slab: *slab, first, made: 0 };
+        let mut site = Site { pages: &self.pages, cache, slab: *slab, made: 0 };
         while site.made < cache.geometry.objects {
             // SAFETY: memory of an object that holds none yet.
-            unsafe { constructor(object(cache, first, site.made), cache.context) };
+            unsafe { constructor(slab.object(site.made), cache.context) };
             site.made += 1;
         }
         core::mem::forget(site);
@@ -51,7 +46,6 @@ impl Slubq {
 
     /// Destroys every object of a slab whose objects are all free.
     pub(crate) fn destruct(&self, cache: &Cache, slab: &Slab<'_>) {
-        let first = core::ptr::with_exposed_provenance_mut(slab.page().address());
-        destroy(cache, first, cache.geometry.objects);
+        destroy(cache, slab, cache.geometry.objects);
     }
 }

@@ -3,9 +3,6 @@
 use crate::slab::{Duty, Slab};
 use kmem_base::fault::Fault;
 
-/// What a program did wrong, and the object.
-pub(crate) type Wrong = (Fault, *mut u8);
-
 /// Objects that go back into one slab and are counted once, at the end. Until then the slab stays one: they are in use, as far as it
 /// knows.
 #[derive(Clone, Copy)]
@@ -37,7 +34,7 @@ impl<'a> Put<'a> {
     /// # Errors
     /// The first object that is none, or free already; the slab is then in no state to go on with.
     #[inline]
-    pub(crate) fn add(&mut self, objects: &[*mut u8]) -> Result<usize, Wrong> {
+    pub(crate) fn add(&mut self, objects: &[*mut u8]) -> Result<usize, (Fault, *mut u8)> {
         let (geometry, start) = (self.slab.geometry(), self.start);
         let number = |object: *mut u8| geometry.index(object.addr().wrapping_sub(start));
         let first = number(objects[0]).ok_or((Fault::Misaligned, objects[0]))?;
