@@ -64,6 +64,12 @@ static AT_LOAD: extern "C" fn() = at_load;
 #[cold]
 #[inline(never)]
 fn alloc_slow(size: usize) -> *mut u8 {
+    if size <= MAX_SMALL {
+        let object = Slubq::get().alloc_locked(class_of(size));
+        if !object.is_null() {
+            return object;
+        }
+    }
     alloc_aligned(ALIGN, size)
 }
 
@@ -159,6 +165,10 @@ pub(crate) unsafe fn free(block: *mut u8) {
 #[cold]
 #[inline(never)]
 unsafe fn free_slow(block: *mut u8) {
+    // SAFETY: the caller's.
+    if unsafe { Slubq::get().free_unknown_locked(block) } {
+        return;
+    }
     // A block from before stays where it is.
     if block.is_null() || early::size_of(block).is_some() {
         return;

@@ -145,15 +145,29 @@ impl Slubq {
     #[inline(never)]
     #[must_use]
     pub fn alloc_slow(&self, class: Class) -> *mut u8 {
+        let object = self.alloc_locked(class);
+        if !object.is_null() {
+            return object;
+        }
         match self.general(class) {
             Some(cache) => self.alloc_from(cache, crate::Context::Blocking),
             None => core::ptr::null_mut(),
         }
     }
 
+    /// [`Self::alloc_fast`] where rows are locked; null elsewhere.
+    #[inline]
+    #[must_use]
+    pub fn alloc_locked(&self, class: Class) -> *mut u8 {
+        self.percpu.pop_locked(Slot::of(class))
+    }
+
     #[cold]
     #[inline(never)]
     fn free_slow(&self, class: Class, object: *mut u8) {
+        if self.percpu.push_locked(Slot::of(class), object) {
+            return;
+        }
         match self.general(class) {
             Some(cache) => self.free_to(cache, object),
             None => kmem_base::fault::die(kmem_base::fault::Fault::Foreign, object.addr(), "no allocation was ever made"),

@@ -25,6 +25,15 @@ impl Slubq {
         }
     }
 
+    /// [`Self::free_unknown`] where rows are locked; false elsewhere.
+    ///
+    /// # Safety
+    /// As [`Self::free_unknown`].
+    #[inline]
+    pub unsafe fn free_unknown_locked(&self, block: *mut u8) -> bool {
+        self.pages.class_near(block.addr()).is_some_and(|class| self.percpu.push_locked(Slot::of(class), block))
+    }
+
     /// The rest of it, where that was false.
     ///
     /// # Safety

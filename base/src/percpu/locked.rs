@@ -19,9 +19,17 @@ const ATTEMPTS: u32 = 4;
 
 impl<'a> Row<'a> {
     /// Takes a row near the CPU that this thread runs on.
+    #[inline]
     pub(super) fn take(table: &'a Table) -> Self {
-        let home = cpu() % table.cpus();
-        for attempt in 0..ATTEMPTS.min(table.cpus()) {
+        let (cpu, cpus) = (cpu(), table.cpus());
+        // A division is as slow as all the rest.
+        let home = if cpu < cpus { cpu } else { cpu % cpus };
+        if try_take(table, home, me()) { Self { table, row: home } } else { Self::take_near(table, home) }
+    }
+
+    #[cold]
+    fn take_near(table: &'a Table, home: u32) -> Self {
+        for attempt in 1..ATTEMPTS.min(table.cpus()) {
             let row = (home + attempt) % table.cpus();
             if try_take(table, row, me()) {
                 return Self { table, row };

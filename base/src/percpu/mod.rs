@@ -162,12 +162,14 @@ impl PerCpu {
     }
 
     /// [`Self::pop`] where rows are locked; null elsewhere.
+    #[inline]
     #[must_use]
     pub fn pop_locked(&self, slot: Slot) -> *mut u8 {
         if self.table.is_locked() { Row::take(&self.table).pop(Place::main(slot).offset()) } else { core::ptr::null_mut() }
     }
 
     /// [`Self::push`] where rows are locked; false elsewhere.
+    #[inline]
     #[must_use]
     pub fn push_locked(&self, slot: Slot, object: *mut u8) -> bool {
         self.table.is_locked() && Row::take(&self.table).push(slot, object)
