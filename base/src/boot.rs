@@ -91,6 +91,7 @@ pub fn configure(knobs: &Knobs, pages: &Pages) {
     let bytes = |knob: Knob, unit: u32| (knobs.get(knob) as usize) << unit;
     let thp = Thp::of(knobs.get(Knob::Thp));
     pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10), thp);
+    pages.keep_runs(knobs.on(Knob::Queues) && !knobs.on(Knob::Check));
 }
 
 /// Gives the CPUs queues that this process was not allowed to run on at first. For a thread that has found itself on one of them.

@@ -49,6 +49,11 @@ pub const FIT_MISSES: u32 = 512;
 /// A page purge claims at most this many pages (16 MiB) at a time, so that the supply is never empty-handed for long.
 pub const PURGE_PAGES: u32 = 256;
 
+/// Sets of runs that CPUs keep at hand, ...
+pub const KEPT_SETS: usize = if MODEL { 1 } else { 16 };
+/// ... and how many runs of one page, two pages and so on are in each: 2.2 MiB in all.
+pub const KEPT_RUNS: [usize; 4] = [6, 4, 3, 3];
+
 /// Alignment from which on huge pages can lie behind memory: what x86_64 and aarch64 with small pages have.
 pub const HUGE_PAGE: usize = 2 << 20;
 /// A large block starts at a multiple of the largest power of two that is at most one part in this many of its size, up to

@@ -27,12 +27,20 @@ fn bytes(run: Run) -> &'static mut [u8] {
 
 #[test]
 fn random_runs_never_overlap_and_neighbours_merge() {
+    for keeps in [false, true] {
+        runs_never_overlap(keeps);
+    }
+}
+
+fn runs_never_overlap(keeps: bool) {
     let (pages, _) = supply();
+    pages.keep_runs(keeps);
     let mut random = SplitMix64::new(1);
     let mut held: Vec<Run> = Vec::new();
     for round in 0..4000 {
         if random.percent(55) || held.is_empty() {
-            let (span, align) = (1 + random.below(40) as u32, 1 << random.below(6));
+            let most = if random.percent(50) { 4 } else { 40 };
+            let (span, align) = (1 + random.below(most) as u32, 1 << random.below(6));
             let run = pages.alloc(span, align, Kind::Large).unwrap();
             assert!(run.address.addr().is_multiple_of(align as usize * PAGE_SIZE));
             let range = run.address.addr()..run.address.addr() + span as usize * PAGE_SIZE;
@@ -52,6 +60,8 @@ fn random_runs_never_overlap_and_neighbours_merge() {
     }
     let top = held.iter().map(|run| run.address.addr()).max().unwrap();
     held.drain(..).for_each(|run| free(pages, run));
+    assert!(pages.check());
+    pages.purge(true);
     assert!(pages.check());
     // All has merged: a run of everything that was in use fits where it was.
     let whole = pages.alloc(700, 1, Kind::Large).unwrap();

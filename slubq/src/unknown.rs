@@ -82,7 +82,7 @@ impl Slubq {
         let fault = match self.pages.head_of(address).map(Page::kind) {
             Some(Kind::Large) => Fault::Misaligned,
             Some(Kind::Free) if self.pages.is_used(address) => Fault::Misaligned,
-            Some(Kind::Free | Kind::Slab) => Fault::DoubleFree,
+            Some(Kind::Free | Kind::Idle | Kind::Slab) => Fault::DoubleFree,
             Some(Kind::Tail | Kind::Meta) | None => Fault::Foreign,
         };
         die(fault, address, "free")

@@ -19,6 +19,7 @@ impl Pages {
 
     /// What is free now has had one interval.
     pub fn age(&self) {
+        self.give_up_kept(false);
         let state = self.state.lock();
         let count = self.count.load(Ordering::Relaxed);
         state.runs[..count].iter().for_each(Runs::age);
@@ -31,6 +32,9 @@ impl Pages {
 
     /// The same as long as `more` says so, asked between system calls. Returns bytes purged, and whether it came to the end.
     pub fn purge_while(&self, all: bool, more: &mut dyn FnMut() -> bool) -> (usize, bool) {
+        if all {
+            self.give_up_kept(true);
+        }
         let mut purged = 0;
         for arena in 0..self.count.load(Ordering::Acquire) {
             if !self.purge_arena(arena, all, &mut purged, more) {

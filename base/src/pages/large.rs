@@ -108,7 +108,7 @@ impl Pages {
             Kind::Large => return,
             Kind::Slab | Kind::Tail => Fault::WrongCache,
             Kind::Free if self.is_used(block.addr()) => Fault::Misaligned,
-            Kind::Free => Fault::DoubleFree,
+            Kind::Free | Kind::Idle => Fault::DoubleFree,
             Kind::Meta => Fault::Foreign,
         };
         die(fault, block.addr(), "large block");

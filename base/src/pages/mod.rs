@@ -4,6 +4,7 @@ mod arena;
 mod decay;
 mod dirt;
 mod huge;
+mod kept;
 mod large;
 mod list;
 #[cfg(all(test, loom))]

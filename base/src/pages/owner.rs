@@ -21,7 +21,7 @@ impl Pages {
         match page.map(Page::kind) {
             Some(Kind::Slab | Kind::Large) => Fault::WrongCache,
             Some(Kind::Free) if self.is_used(address) => Fault::WrongCache,
-            Some(Kind::Free) => Fault::DoubleFree,
+            Some(Kind::Free | Kind::Idle) => Fault::DoubleFree,
             Some(Kind::Tail | Kind::Meta) | None => Fault::Foreign,
         }
     }

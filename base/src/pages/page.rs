@@ -18,6 +18,8 @@ pub enum Kind {
     Large = 3,
     /// First page of a metadata run.
     Meta = 4,
+    /// First page of a run that a CPU keeps: free.
+    Idle = 5,
 }
 
 /// Descriptor of one page, found by index and never from the object: 64 bytes, one cache line. All zero is a valid, free page.
@@ -84,6 +86,7 @@ impl Page {
             2 => Kind::Tail,
             3 => Kind::Large,
             4 => Kind::Meta,
+            5 => Kind::Idle,
             _ => Kind::Free,
         }
     }
@@ -128,6 +131,11 @@ impl Page {
 
     pub(super) fn end(&self) {
         self.kind.store(Kind::Free as u8, Ordering::Relaxed);
+    }
+
+    /// The run that starts here is free, and kept.
+    pub(super) fn rest(&self) {
+        self.kind.store(Kind::Idle as u8, Ordering::Relaxed);
     }
 
     /// # Safety

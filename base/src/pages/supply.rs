@@ -2,6 +2,7 @@
 
 use super::arena::Arena;
 use super::huge::Huge;
+use super::kept::Kept;
 use super::page::{Kind, Page};
 use super::runs::{Fit, Runs};
 use crate::bitmap::mask;
@@ -48,6 +49,7 @@ pub struct Pages {
     pub(super) arenas: [Arena; MAX_ARENAS],
     pub(super) state: Lock<State, { Rank::Pages.of() }>,
     pub(super) huge: Huge,
+    pub(super) kept: Kept,
 }
 
 /// Attempts at the lock by who would rather go without: some milliseconds.
@@ -130,6 +132,7 @@ impl Pages {
                 count: AtomicUsize::new(0),
                 arenas: filled![Arena::empty(); MAX_ARENAS],
                 state: Lock::new(State { runs: [const { Runs::EMPTY }; MAX_ARENAS] }),
+                kept: Kept::new(),
             }
         }
     }
@@ -141,6 +144,11 @@ impl Pages {
         // A limit of less than a page is one all the same.
         self.limit.store(hard_limit.div_ceil(PAGE_SIZE), Ordering::Relaxed);
         self.huge_threshold.store(huge_threshold, Ordering::Relaxed);
+    }
+
+    /// Lets CPUs keep runs of few pages at hand, or not.
+    pub fn keep_runs(&self, on: bool) {
+        self.kept.turn(on && !MODEL);
     }
 
     /// True if huge pages are wanted wherever at least `least` says so.
@@ -169,10 +177,46 @@ impl Pages {
 
     /// The same with two alignments: one that is wished for, and one that must be.
     pub(super) fn alloc_at(&self, pages: u32, aligns: [u32; 2], kind: Kind) -> Option<Run> {
+        if aligns[0] <= 1
+            && let Some(run) = self.alloc_kept(pages, kind)
+        {
+            return Some(run);
+        }
         let (arena, fit) = self.claim(pages as usize, aligns)?;
         let mut zeroed = true;
         self.arenas[arena].dirt().refresh(&fit, |_, _| zeroed = false);
         Some(self.begin(arena, &fit, kind, zeroed))
+    }
+
+    /// A run that this CPU has kept.
+    #[inline]
+    fn alloc_kept(&self, pages: u32, kind: Kind) -> Option<Run> {
+        let page = self.kept.take(pages)?;
+        let (arena, start) = self.locate(page)?;
+        if !self.charge(pages as usize) {
+            self.release_kept(page);
+            return None;
+        }
+        self.place(pages as usize);
+        Some(self.begin(arena, &(start..start + pages as usize), kind, false))
+    }
+
+    /// Puts a run that was kept among the free runs.
+    fn release_kept(&self, page: &Page) {
+        if let Some((arena, start)) = self.locate(page) {
+            page.end();
+            self.state.lock().runs[arena].release(&(start..start + page.span() as usize));
+        }
+    }
+
+    /// Gives back what CPUs keep: `all`, or what was not needed since the last time. True if there was anything.
+    pub(super) fn give_up_kept(&self, all: bool) -> bool {
+        let mut any = false;
+        self.kept.give_up(all, |page| {
+            self.release_kept(page);
+            any = true;
+        });
+        any
     }
 
     /// The same, with every byte zero: only pages that may not be are cleared.
@@ -222,8 +266,12 @@ impl Pages {
         if page.kind() == Kind::Slab {
             (1..span).for_each(|tail| self.arenas[arena].page(start + tail).end());
         }
-        page.end();
+        page.rest();
         (0..span).for_each(|at| self.arenas[arena].class(start + at).store(0, Ordering::Relaxed));
+        if self.kept.put(page, span as u32) {
+            return self.uncount(span);
+        }
+        page.end();
         self.release(arena, &(start..start + span));
     }
 
@@ -236,8 +284,13 @@ impl Pages {
 
     pub(super) fn release(&self, arena: usize, fit: &Fit) {
         self.state.lock().runs[arena].release(fit);
-        self.used.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
-        self.placed.fetch_sub(fit.end - fit.start, Ordering::Relaxed);
+        self.uncount(fit.end - fit.start);
+    }
+
+    /// Counts `pages` as handed out no more.
+    fn uncount(&self, pages: usize) {
+        self.used.fetch_sub(pages, Ordering::Relaxed);
+        self.placed.fetch_sub(pages, Ordering::Relaxed);
     }
 
     /// Counts `pages` as handed out by an arena.
@@ -278,9 +331,12 @@ impl Pages {
         if pages == 0 || pages.max(align) > ARENA_MAX_PAGES || !self.charge(pages) {
             return None;
         }
-        let mut state = self.state.lock();
-        let found = self.claim_in(&mut state, pages, wish).or_else(|| self.claim_last(&mut state, pages, align));
-        drop(state);
+        let once = || {
+            let mut state = self.state.lock();
+            self.claim_in(&mut state, pages, wish).or_else(|| self.claim_last(&mut state, pages, align))
+        };
+        // What CPUs keep is no reason to refuse.
+        let found = once().or_else(|| if self.give_up_kept(true) { once() } else { None });
         if found.is_some() {
             self.place(pages);
         } else {
@@ -457,11 +513,12 @@ impl Pages {
     /// What the supply holds. Walks the free bitmaps.
     #[must_use]
     pub fn stats(&self) -> PagesStats {
+        let kept = self.kept.pages() << PAGE_SHIFT;
         let state = self.state.lock();
         let count = self.count.load(Ordering::Relaxed);
         PagesStats {
             used: self.used.load(Ordering::Relaxed) << PAGE_SHIFT,
-            retained: state.runs[..count].iter().map(|runs| runs.count_free().1 << PAGE_SHIFT).sum(),
+            retained: kept + state.runs[..count].iter().map(|runs| runs.count_free().1 << PAGE_SHIFT).sum::<usize>(),
             reserved: self.arenas[..count].iter().map(|arena| arena.room() * PAGE_SIZE).sum(),
             refused: self.refused.load(Ordering::Relaxed),
         }
@@ -470,10 +527,11 @@ impl Pages {
     /// Walks everything: bitmaps and summaries agree, hints hide nothing, descriptors and free bits agree, used pages add up.
     #[must_use]
     pub fn check(&self) -> bool {
+        let kept = self.kept.check(|page, span| page.kind() == Kind::Idle && page.span() == span);
         let state = self.state.lock();
         let count = self.count.load(Ordering::Relaxed);
         let arenas = (0..count).all(|arena| state.runs[arena].check() && self.check_pages(&state.runs[arena], arena));
-        arenas && self.huge.check()
+        kept && arenas && self.huge.check()
     }
 
     fn check_pages(&self, runs: &Runs, arena: usize) -> bool {
@@ -491,6 +549,7 @@ impl Pages {
 
     /// Takes every lock, in rank order, before `fork`.
     pub fn prepare_fork(&self) {
+        self.kept.prepare_fork();
         self.state.acquire();
         self.huge.prepare_fork();
     }
@@ -504,6 +563,7 @@ impl Pages {
         unsafe {
             self.huge.after_fork();
             self.state.release();
+            self.kept.after_fork();
         }
     }
 }

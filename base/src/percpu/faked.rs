@@ -20,6 +20,6 @@ pub fn fake_cpu() -> Option<u32> {
     CPU.get()
 }
 
-pub(super) fn cpu() -> u32 {
+pub(crate) fn cpu() -> u32 {
     CPU.get().unwrap_or_else(real::cpu)
 }

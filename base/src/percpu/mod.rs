@@ -42,6 +42,9 @@ use cpu as whereabouts;
 #[cfg(all(not(loom), any(test, feature = "testing")))]
 use faked as whereabouts;
 
+/// The CPU that this thread ran on a moment ago.
+pub(crate) use whereabouts::cpu as this_cpu;
+
 use crate::source::PageSource;
 use crate::sync::{Lock, Ordering, Rank, const_fn};
 use locked::Row;

@@ -16,10 +16,12 @@ pub enum Rank {
     Blocks = 7,
     /// The metadata chunk.
     Meta = 8,
+    /// Runs of pages that one CPU keeps.
+    Kept = 9,
     /// Free runs of every arena.
-    Pages = 9,
+    Pages = 10,
     /// The table of huge blocks.
-    Huge = 10,
+    Huge = 11,
 }
 
 #[cfg(all(debug_assertions, target_os = "linux", not(loom)))]

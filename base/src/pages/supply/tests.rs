@@ -205,3 +205,80 @@ fn what_was_refused_is_counted() {
     assert!(pages.alloc(1, 1, Kind::Large).is_none() && pages.alloc_zeroed(1, 1, Kind::Large).is_none());
     assert_eq!((pages.used(), pages.stats().refused, pages.below_peak()), (0, 2, 0));
 }
+
+fn let_go(pages: &Pages, run: Run) {
+    // SAFETY: the tests' own, freed once.
+    unsafe { pages.free(run.page) };
+}
+
+#[test]
+fn a_run_that_a_cpu_keeps_is_free_and_found_by_nobody_else() {
+    let pages = supply();
+    pages.keep_runs(true);
+    let runs = [1, 2].map(|span| pages.alloc(span, 1, Kind::Large).unwrap());
+    runs.map(|run| let_go(pages, run));
+    assert_eq!((pages.used(), pages.below_peak(), pages.stats().retained), (0, 3, 3 * PAGE_SIZE));
+    assert!(pages.check() && runs.iter().all(|run| run.page.kind() == Kind::Idle && pages.large_len(run.address).is_none()));
+    for run in runs {
+        assert_eq!(pages.slab_of(core::ptr::null(), run.address.addr()).unwrap_err(), crate::fault::Fault::DoubleFree);
+        // SAFETY: the page is nobody's now, as its content shows.
+        unsafe { run.address.write(1) };
+    }
+    let clean = pages.alloc_zeroed(2, 1, Kind::Large).unwrap();
+    assert!(!core::ptr::eq(clean.page, runs[1].page), "what was used last need not be cleared for this");
+    let again = [1, 2].map(|span| pages.alloc(span, 1, Kind::Slab).unwrap());
+    assert!((0..2).all(|at| core::ptr::eq(again[at].page, runs[at].page) && !again[at].zeroed));
+    assert!(core::ptr::eq(pages.head_of(again[1].address.addr() + PAGE_SIZE).unwrap(), again[1].page));
+    assert_eq!((pages.used(), pages.stats().retained), (5, 0));
+    again.map(|run| let_go(pages, run));
+    let aligned = pages.alloc(2, 64, Kind::Large).unwrap();
+    assert!(aligned.address.addr().is_multiple_of(64 * PAGE_SIZE), "whatever is kept");
+    let_go(pages, clean);
+    let_go(pages, aligned);
+    assert!(pages.check());
+}
+
+#[test]
+fn what_cpus_keep_goes_back_when_nobody_needs_it_and_when_told_to() {
+    let pages = supply();
+    pages.keep_runs(true);
+    let runs = [(); 4].map(|()| pages.alloc(1, 1, Kind::Large).unwrap());
+    let idle = || runs.iter().filter(|run| run.page.kind() == Kind::Idle).count();
+    runs.map(|run| let_go(pages, run));
+    pages.age();
+    assert_eq!(idle(), 4);
+    let_go(pages, pages.alloc(1, 1, Kind::Large).unwrap());
+    pages.age();
+    assert_eq!(idle(), 1, "one was needed since");
+    assert_eq!(pages.purge(true), 4 * PAGE_SIZE);
+    assert_eq!((idle(), pages.stats().retained), (0, 0));
+    assert!(pages.check());
+}
+
+#[test]
+fn what_cpus_keep_is_no_reason_to_refuse() {
+    let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
+    let pages: &'static Pages = Box::leak(Box::new(Pages::new(source)));
+    pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
+    pages.keep_runs(true);
+    let runs: Vec<_> = (0..(64 << 20) / PAGE_SIZE).map(|_| pages.alloc(1, 1, Kind::Large).unwrap()).collect();
+    source.plan(Plan::From(1));
+    let_go(pages, runs[10]);
+    let_go(pages, runs[11]);
+    let two = pages.alloc(2, 1, Kind::Large).unwrap();
+    assert!(core::ptr::eq(two.page, runs[10].page) && pages.check());
+    assert!(pages.alloc(1, 1, Kind::Large).is_none());
+}
+
+#[test]
+fn the_hard_limit_holds_for_what_is_kept() {
+    let pages = supply();
+    pages.keep_runs(true);
+    let runs = [(); 2].map(|()| pages.alloc(1, 1, Kind::Large).unwrap());
+    let_go(pages, runs[0]);
+    pages.configure(64 << 20, PAGE_SIZE, 8 << 20, Thp::Auto);
+    assert!(pages.alloc(1, 1, Kind::Large).is_none() && pages.check());
+    assert_eq!((runs[0].page.kind(), pages.used()), (Kind::Free, 1));
+    let_go(pages, runs[1]);
+    assert!(pages.alloc(1, 1, Kind::Large).is_some());
+}
