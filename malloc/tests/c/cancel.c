@@ -92,9 +92,9 @@ static int sleeps(pid_t thread) {
     return call == SYS_nanosleep || call == SYS_clock_nanosleep;
 }
 
-/* Large blocks, as those are in nobody's queue. */
+/* Large blocks, as those are in nobody's queue, and no CPU keeps their pages. */
 static void use_large_ones(void) {
-    while (!seen_asleep) free(malloc(200000));
+    while (!seen_asleep) free(malloc(600000));
 }
 
 static void *until_somebody_sleeps(void *unused) {
