@@ -2,6 +2,7 @@
 //!
 //! `Down -> Starting -> Up`, or back to `Down` if there was no memory. One thread starts; others wait for it.
 
+use crate::config::KEPT_AFTER;
 use crate::environment::variable;
 use crate::knobs::{Knob, Knobs, Settings};
 use crate::pages::{Pages, Thp};
@@ -91,7 +92,8 @@ pub fn configure(knobs: &Knobs, pages: &Pages) {
     let bytes = |knob: Knob, unit: u32| (knobs.get(knob) as usize) << unit;
     let thp = Thp::of(knobs.get(Knob::Thp));
     pages.configure(bytes(Knob::ArenaMb, 20), bytes(Knob::LimitMb, 20), bytes(Knob::HugeKb, 10), thp);
-    pages.keep_runs(knobs.on(Knob::Queues) && !knobs.on(Knob::Check));
+    let queues = knobs.on(Knob::Queues) && !knobs.on(Knob::Check);
+    pages.keep_runs(if queues { KEPT_AFTER } else { u32::MAX });
 }
 
 /// Gives the CPUs queues that this process was not allowed to run on at first. For a thread that has found itself on one of them.

@@ -49,6 +49,10 @@ pub const FIT_MISSES: u32 = 512;
 /// A page purge claims at most this many pages (16 MiB) at a time, so that the supply is never empty-handed for long.
 pub const PURGE_PAGES: u32 = 256;
 
+/// Takes of the lock of the free runs that had to wait, lately, after which CPUs keep runs at hand; ...
+pub const KEPT_AFTER: u32 = 32;
+/// ... and more of them than this are not remembered. A decay pass forgets half.
+pub const KEPT_MOST: u32 = 1024;
 /// Sets of runs that CPUs keep at hand, ...
 pub const KEPT_SETS: usize = if MODEL { 1 } else { 16 };
 /// ... and how many runs of one page, two pages and so on are in each: 2.2 MiB in all.

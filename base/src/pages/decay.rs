@@ -20,6 +20,7 @@ impl Pages {
     /// What is free now has had one interval.
     pub fn age(&self) {
         self.give_up_kept(false);
+        self.kept.calm_down();
         let state = self.state.lock();
         let count = self.count.load(Ordering::Relaxed);
         state.runs[..count].iter().for_each(Runs::age);

@@ -1,11 +1,13 @@
 //! Runs of few pages that CPUs keep at hand: Linux's per-CPU page sets. Without them each slab that is made or released, and each buffer
 //! of some dozen KiB, takes the one lock of the free runs.
 //!
+//! Nothing is kept as long as nobody waits for that lock: what is kept is memory that others cannot have.
+//!
 //! A kept run is free as far as anybody else is concerned, but for its bits: those say that it is in use, so that it merges with nothing and
 //! nobody finds it. Its first page says [`Kind::Idle`](super::Kind::Idle).
 
 use super::page::Page;
-use crate::config::{KEPT_RUNS, KEPT_SETS};
+use crate::config::{KEPT_MOST, KEPT_RUNS, KEPT_SETS};
 use crate::percpu::this_cpu;
 use crate::sync::{AtomicU32, Lock, Ordering, Rank, const_fn, filled};
 use core::ptr::null;
@@ -18,8 +20,10 @@ const MOST: usize = KEPT_RUNS[0];
 /// The sets of all CPUs.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// Not zero: runs are kept.
-    on: AtomicU32,
+    /// What `waits` must be at least, bits turned round.
+    after: AtomicU32,
+    /// Takes of the lock that had to wait, lately.
+    waits: AtomicU32,
     sets: [Set; KEPT_SETS],
 }
 
@@ -42,15 +46,34 @@ unsafe impl Send for Runs {}
 
 impl Kept {
     const_fn! {
-        /// Nothing kept, until [`Self::turn`].
+        /// Nothing kept, until [`Self::keep`].
         pub(super) const fn new() -> Self {
-            Self { on: AtomicU32::new(0), sets: filled![Set(Lock::new(Runs::NONE)); KEPT_SETS] }
+            Self { after: AtomicU32::new(0), waits: AtomicU32::new(0), sets: filled![Set(Lock::new(Runs::NONE)); KEPT_SETS] }
         }
     }
 
-    /// Keeps runs from now on, or no longer.
-    pub(super) fn turn(&self, on: bool) {
-        self.on.store(u32::from(on), Ordering::Relaxed);
+    /// Keeps runs from now on as soon as so many takes of the lock had to wait: 0 at once, the most never.
+    pub(super) fn keep(&self, after: u32) {
+        self.after.store(!after, Ordering::Relaxed);
+    }
+
+    /// A take of the lock had to wait.
+    #[cold]
+    pub(super) fn waited(&self) {
+        // Some may be lost: it is a hint.
+        let waits = self.waits.load(Ordering::Relaxed);
+        self.waits.store((waits + 1).min(KEPT_MOST), Ordering::Relaxed);
+    }
+
+    /// Half of that is forgotten.
+    pub(super) fn calm_down(&self) {
+        self.waits.store(self.waits.load(Ordering::Relaxed) / 2, Ordering::Relaxed);
+    }
+
+    /// Where runs of `span` pages are, if they are kept.
+    fn row_of(&self, span: u32) -> Option<usize> {
+        let wanted = self.waits.load(Ordering::Relaxed) >= !self.after.load(Ordering::Relaxed);
+        (span as usize).checked_sub(1).filter(|row| *row < SPANS && wanted)
     }
 
     /// This CPU's set, unless somebody is at it.
@@ -60,13 +83,13 @@ impl Kept {
 
     /// Takes a run of `span` pages, if this CPU keeps one.
     pub(super) fn take(&self, span: u32) -> Option<&'static Page> {
-        let row = row_of(span).filter(|_| self.on.load(Ordering::Relaxed) != 0)?;
+        let row = self.row_of(span)?;
         self.mine()?.pop(row)
     }
 
     /// Keeps the run of `span` pages that starts at `page`. False if there is no room, or no time.
     pub(super) fn put(&self, page: &Page, span: u32) -> bool {
-        let Some(row) = row_of(span).filter(|_| self.on.load(Ordering::Relaxed) != 0) else { return false };
+        let Some(row) = self.row_of(span) else { return false };
         self.mine().is_some_and(|mut runs| runs.push(row, page))
     }
 
@@ -115,11 +138,6 @@ impl Kept {
         // SAFETY: the caller's.
         self.sets.iter().for_each(|set| unsafe { set.0.release() });
     }
-}
-
-/// Where runs of `span` pages are, if they are kept.
-fn row_of(span: u32) -> Option<usize> {
-    (span as usize).checked_sub(1).filter(|row| *row < SPANS)
 }
 
 impl Runs {
@@ -179,8 +197,8 @@ mod tests {
     #[test]
     fn what_was_kept_last_is_taken_first_by_the_same_cpu() {
         let (kept, pages) = (Kept::new(), pages());
-        on(0, || assert!(!kept.put(pages[0], 1) && kept.take(1).is_none(), "not turned on"));
-        kept.turn(true);
+        on(0, || assert!(!kept.put(pages[0], 1) && kept.take(1).is_none(), "not wanted"));
+        kept.keep(0);
         on(0, || assert!(kept.put(pages[0], 1) && kept.put(pages[1], 1) && kept.put(pages[2], 2)));
         assert_eq!(kept.pages(), 4);
         on(1, || assert!(kept.take(1).is_none() && kept.take(2).is_none()));
@@ -193,9 +211,27 @@ mod tests {
     }
 
     #[test]
+    fn runs_are_kept_while_others_wait_for_the_lock() {
+        let (kept, page) = (Kept::new(), Page::new());
+        kept.keep(3);
+        let keeps = || on(0, || kept.put(&page, 1) && kept.take(1).is_some());
+        (0..2).for_each(|_| kept.waited());
+        assert!(!keeps());
+        kept.waited();
+        assert!(keeps());
+        kept.calm_down();
+        assert!(!keeps(), "half of three");
+        (0..2 * KEPT_MOST).for_each(|_| kept.waited());
+        assert_eq!((0..).take_while(|_| keeps().then(|| kept.calm_down()).is_some()).count(), 9, "1024, 512 ... 4");
+        kept.keep(u32::MAX);
+        (0..2 * KEPT_MOST).for_each(|_| kept.waited());
+        assert!(!keeps());
+    }
+
+    #[test]
     fn no_more_is_kept_than_there_are_places() {
         let (kept, page) = (Kept::new(), Page::new());
-        kept.turn(true);
+        kept.keep(0);
         on(0, || {
             for span in 1..=SPANS as u32 + 1 {
                 let most = KEPT_RUNS.get(span as usize - 1).copied().unwrap_or(0);
@@ -208,7 +244,7 @@ mod tests {
     #[test]
     fn what_is_not_needed_between_two_looks_goes_oldest_first() {
         let (kept, pages) = (Kept::new(), pages());
-        kept.turn(true);
+        kept.keep(0);
         on(0, || assert!(pages.iter().all(|page| kept.put(page, 1))));
         let gone = |all| {
             let mut gone = Vec::new();

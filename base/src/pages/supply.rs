@@ -9,7 +9,7 @@ use crate::bitmap::mask;
 use crate::classes::Class;
 use crate::config::{ARENA_MAX_PAGES, ARENA_MIN_PAGES, ARENA_PAGES, MAX_ARENAS, PAGE_SHIFT, PAGE_SIZE};
 use crate::source::{OsSource, PageSource};
-use crate::sync::{AtomicU64, AtomicUsize, Lock, MODEL, Ordering, Rank, const_fn, filled, relax};
+use crate::sync::{AtomicU64, AtomicUsize, Guard, Lock, MODEL, Ordering, Rank, const_fn, filled, relax};
 
 /// A run of pages just handed out.
 #[derive(Debug, Clone, Copy)]
@@ -146,9 +146,18 @@ impl Pages {
         self.huge_threshold.store(huge_threshold, Ordering::Relaxed);
     }
 
-    /// Lets CPUs keep runs of few pages at hand, or not.
-    pub fn keep_runs(&self, on: bool) {
-        self.kept.turn(on && !MODEL);
+    /// Lets CPUs keep runs of few pages at hand once so many takes of the lock had to wait, lately: 0 at once, the most never.
+    pub fn keep_runs(&self, after: u32) {
+        self.kept.keep(if MODEL { u32::MAX } else { after });
+    }
+
+    /// The free runs, locked.
+    #[inline]
+    fn runs(&self) -> Guard<'_, State, { Rank::Pages.of() }> {
+        self.state.try_lock().unwrap_or_else(|| {
+            self.kept.waited();
+            self.state.lock()
+        })
     }
 
     /// True if huge pages are wanted wherever at least `least` says so.
@@ -283,7 +292,7 @@ impl Pages {
     }
 
     pub(super) fn release(&self, arena: usize, fit: &Fit) {
-        self.state.lock().runs[arena].release(fit);
+        self.runs().runs[arena].release(fit);
         self.uncount(fit.end - fit.start);
     }
 
@@ -332,7 +341,7 @@ impl Pages {
             return None;
         }
         let once = || {
-            let mut state = self.state.lock();
+            let mut state = self.runs();
             self.claim_in(&mut state, pages, wish).or_else(|| self.claim_last(&mut state, pages, align))
         };
         // What CPUs keep is no reason to refuse.

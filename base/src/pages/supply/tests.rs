@@ -214,7 +214,7 @@ fn let_go(pages: &Pages, run: Run) {
 #[test]
 fn a_run_that_a_cpu_keeps_is_free_and_found_by_nobody_else() {
     let pages = supply();
-    pages.keep_runs(true);
+    pages.keep_runs(0);
     let runs = [1, 2].map(|span| pages.alloc(span, 1, Kind::Large).unwrap());
     runs.map(|run| let_go(pages, run));
     assert_eq!((pages.used(), pages.below_peak(), pages.stats().retained), (0, 3, 3 * PAGE_SIZE));
@@ -241,7 +241,7 @@ fn a_run_that_a_cpu_keeps_is_free_and_found_by_nobody_else() {
 #[test]
 fn what_cpus_keep_goes_back_when_nobody_needs_it_and_when_told_to() {
     let pages = supply();
-    pages.keep_runs(true);
+    pages.keep_runs(0);
     let runs = [(); 4].map(|()| pages.alloc(1, 1, Kind::Large).unwrap());
     let idle = || runs.iter().filter(|run| run.page.kind() == Kind::Idle).count();
     runs.map(|run| let_go(pages, run));
@@ -260,7 +260,7 @@ fn what_cpus_keep_is_no_reason_to_refuse() {
     let source: &'static FaultySource = Box::leak(Box::new(FaultySource::new()));
     let pages: &'static Pages = Box::leak(Box::new(Pages::new(source)));
     pages.configure(64 << 20, 0, 8 << 20, Thp::Auto);
-    pages.keep_runs(true);
+    pages.keep_runs(0);
     let runs: Vec<_> = (0..(64 << 20) / PAGE_SIZE).map(|_| pages.alloc(1, 1, Kind::Large).unwrap()).collect();
     source.plan(Plan::From(1));
     let_go(pages, runs[10]);
@@ -273,7 +273,7 @@ fn what_cpus_keep_is_no_reason_to_refuse() {
 #[test]
 fn the_hard_limit_holds_for_what_is_kept() {
     let pages = supply();
-    pages.keep_runs(true);
+    pages.keep_runs(0);
     let runs = [(); 2].map(|()| pages.alloc(1, 1, Kind::Large).unwrap());
     let_go(pages, runs[0]);
     pages.configure(64 << 20, PAGE_SIZE, 8 << 20, Thp::Auto);
