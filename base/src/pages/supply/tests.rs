@@ -216,7 +216,7 @@ fn a_run_that_a_cpu_keeps_is_free_and_found_by_nobody_else() {
     let pages = supply();
     pages.keep_runs(0);
     let runs = [1, 2].map(|span| pages.alloc(span, 1, Kind::Large).unwrap());
-    runs.map(|run| let_go(pages, run));
+    runs.into_iter().for_each(|run| let_go(pages, run));
     assert_eq!((pages.used(), pages.below_peak(), pages.stats().retained), (0, 3, 3 * PAGE_SIZE));
     assert!(pages.check() && runs.iter().all(|run| run.page.kind() == Kind::Idle && pages.large_len(run.address).is_none()));
     for run in runs {
@@ -230,7 +230,7 @@ fn a_run_that_a_cpu_keeps_is_free_and_found_by_nobody_else() {
     assert!((0..2).all(|at| core::ptr::eq(again[at].page, runs[at].page) && !again[at].zeroed));
     assert!(core::ptr::eq(pages.head_of(again[1].address.addr() + PAGE_SIZE).unwrap(), again[1].page));
     assert_eq!((pages.used(), pages.stats().retained), (5, 0));
-    again.map(|run| let_go(pages, run));
+    again.into_iter().for_each(|run| let_go(pages, run));
     let aligned = pages.alloc(2, 64, Kind::Large).unwrap();
     assert!(aligned.address.addr().is_multiple_of(64 * PAGE_SIZE), "whatever is kept");
     let_go(pages, clean);
@@ -244,7 +244,7 @@ fn what_cpus_keep_goes_back_when_nobody_needs_it_and_when_told_to() {
     pages.keep_runs(0);
     let runs = [(); 4].map(|()| pages.alloc(1, 1, Kind::Large).unwrap());
     let idle = || runs.iter().filter(|run| run.page.kind() == Kind::Idle).count();
-    runs.map(|run| let_go(pages, run));
+    runs.into_iter().for_each(|run| let_go(pages, run));
     pages.age();
     assert_eq!(idle(), 4);
     let_go(pages, pages.alloc(1, 1, Kind::Large).unwrap());

@@ -15,13 +15,14 @@ use super::Rank;
 use core::sync::atomic::{AtomicU64 as Plain, Ordering::Relaxed};
 
 /// Ranks and their names.
-pub const RANKS: [(Rank, &str); 8] = [
+pub const RANKS: [(Rank, &str); 9] = [
     (Rank::Registry, "registry"),
     (Rank::Drain, "drain"),
     (Rank::Shard, "shard"),
     (Rank::Depot, "depot"),
     (Rank::Blocks, "blocks"),
     (Rank::Meta, "meta"),
+    (Rank::Kept, "kept"),
     (Rank::Pages, "pages"),
     (Rank::Huge, "huge"),
 ];
