@@ -4,12 +4,13 @@
 //! Nothing is kept as long as nobody waits for that lock: what is kept is memory that others cannot have.
 //!
 //! A kept run is free as far as anybody else is concerned, but for its bits: those say that it is in use, so that it merges with nothing and
-//! nobody finds it. Its first page says [`Kind::Idle`](super::Kind::Idle).
+//! nobody finds it. Its first page says [`Kind::Idle`].
 
-use super::page::Page;
+use super::page::{Kind, Page};
+use super::supply::{Pages, Run};
 use crate::config::{KEPT_MOST, KEPT_RUNS, KEPT_SETS};
 use crate::percpu::this_cpu;
-use crate::sync::{AtomicU32, Lock, Ordering, Rank, const_fn, filled};
+use crate::sync::{AtomicU32, Guard, Lock, MODEL, Ordering, Rank, const_fn, filled};
 use core::ptr::null;
 
 /// Longest run that is kept, in pages.
@@ -77,7 +78,7 @@ impl Kept {
     }
 
     /// This CPU's set, unless somebody is at it.
-    fn mine(&self) -> Option<crate::sync::Guard<'_, Runs, { Rank::Kept.of() }>> {
+    fn mine(&self) -> Option<Guard<'_, Runs, { Rank::Kept.of() }>> {
         self.sets[this_cpu() as usize % KEPT_SETS].0.try_lock()
     }
 
@@ -137,6 +138,44 @@ impl Kept {
     pub(super) unsafe fn after_fork(&self) {
         // SAFETY: the caller's.
         self.sets.iter().for_each(|set| unsafe { set.0.release() });
+    }
+}
+
+impl Pages {
+    /// Lets CPUs keep runs of few pages at hand once so many takes of the lock had to wait, lately: 0 at once, the most never.
+    pub fn keep_runs(&self, after: u32) {
+        self.kept.keep(if MODEL { u32::MAX } else { after });
+    }
+
+    /// A run that this CPU has kept.
+    #[inline]
+    pub(super) fn alloc_kept(&self, pages: u32, kind: Kind) -> Option<Run> {
+        let page = self.kept.take(pages)?;
+        let (arena, start) = self.locate(page)?;
+        if !self.charge(pages as usize) {
+            self.release_kept(page);
+            return None;
+        }
+        self.place(pages as usize);
+        Some(self.begin(arena, &(start..start + pages as usize), kind, false))
+    }
+
+    /// Puts a run that was kept among the free runs.
+    fn release_kept(&self, page: &Page) {
+        if let Some((arena, start)) = self.locate(page) {
+            page.end();
+            self.state.lock().runs[arena].release(&(start..start + page.span() as usize));
+        }
+    }
+
+    /// Gives back what CPUs keep: `all`, or what was not needed since the last time. True if there was anything.
+    pub(super) fn give_up_kept(&self, all: bool) -> bool {
+        let mut any = false;
+        self.kept.give_up(all, |page| {
+            self.release_kept(page);
+            any = true;
+        });
+        any
     }
 }
 

@@ -146,11 +146,6 @@ impl Pages {
         self.huge_threshold.store(huge_threshold, Ordering::Relaxed);
     }
 
-    /// Lets CPUs keep runs of few pages at hand once so many takes of the lock had to wait, lately: 0 at once, the most never.
-    pub fn keep_runs(&self, after: u32) {
-        self.kept.keep(if MODEL { u32::MAX } else { after });
-    }
-
     /// The free runs, locked.
     #[inline]
     fn runs(&self) -> Guard<'_, State, { Rank::Pages.of() }> {
@@ -197,37 +192,6 @@ impl Pages {
         Some(self.begin(arena, &fit, kind, zeroed))
     }
 
-    /// A run that this CPU has kept.
-    #[inline]
-    fn alloc_kept(&self, pages: u32, kind: Kind) -> Option<Run> {
-        let page = self.kept.take(pages)?;
-        let (arena, start) = self.locate(page)?;
-        if !self.charge(pages as usize) {
-            self.release_kept(page);
-            return None;
-        }
-        self.place(pages as usize);
-        Some(self.begin(arena, &(start..start + pages as usize), kind, false))
-    }
-
-    /// Puts a run that was kept among the free runs.
-    fn release_kept(&self, page: &Page) {
-        if let Some((arena, start)) = self.locate(page) {
-            page.end();
-            self.state.lock().runs[arena].release(&(start..start + page.span() as usize));
-        }
-    }
-
-    /// Gives back what CPUs keep: `all`, or what was not needed since the last time. True if there was anything.
-    pub(super) fn give_up_kept(&self, all: bool) -> bool {
-        let mut any = false;
-        self.kept.give_up(all, |page| {
-            self.release_kept(page);
-            any = true;
-        });
-        any
-    }
-
     /// The same, with every byte zero: only pages that may not be are cleared.
     pub fn alloc_zeroed(&self, pages: u32, align: u32, kind: Kind) -> Option<Run> {
         self.alloc_zeroed_at(pages, [align; 2], kind)
@@ -249,7 +213,7 @@ impl Pages {
         Some(self.begin(arena, &fit, kind, true))
     }
 
-    fn begin(&self, arena: usize, fit: &Fit, kind: Kind, zeroed: bool) -> Run {
+    pub(super) fn begin(&self, arena: usize, fit: &Fit, kind: Kind, zeroed: bool) -> Run {
         let (place, span) = (&self.arenas[arena], (fit.end - fit.start) as u32);
         let address = place.byte(fit.start);
         let page = place.page(fit.start);
