@@ -351,3 +351,35 @@ fn an_alignment_that_nobody_asked_for_is_no_reason_to_refuse() {
     assert_eq!(pages.stats().refused, refused);
     assert!(pages.check());
 }
+
+/// More threads than sets that they come to; every page of a run says whose it is.
+#[test]
+fn threads_whose_cpus_keep_runs_share_none() {
+    let (pages, _) = supply();
+    pages.keep_runs(0);
+    std::thread::scope(|scope| {
+        for thread in 1..=4_u8 {
+            scope.spawn(move || {
+                let (mut random, mut held) = (SplitMix64::new(u64::from(thread)), Vec::new());
+                for round in 0..3000 {
+                    if random.percent(50) || held.is_empty() {
+                        let run = pages.alloc(1 + random.below(5) as u32, 1, Kind::Large).unwrap();
+                        bytes(run).iter_mut().step_by(PAGE_SIZE).for_each(|byte| *byte = thread);
+                        held.push(run);
+                    } else {
+                        let run = held.swap_remove(random.below(held.len()));
+                        assert!(bytes(run).iter().step_by(PAGE_SIZE).all(|byte| *byte == thread), "somebody else's");
+                        free(pages, run);
+                    }
+                    if round % 500 == usize::from(thread) {
+                        pages.decay();
+                    }
+                }
+                held.into_iter().for_each(|run| free(pages, run));
+            });
+        }
+    });
+    assert!(pages.check() && pages.used() == 0);
+    pages.purge(true);
+    assert!(pages.check() && pages.stats().retained == 0);
+}
