@@ -242,7 +242,7 @@ fn a_run_that_has_to_move_in_order_to_grow_is_copied_for_the_last_time() {
         assert_eq!((grown.add(299_999).read(), grown.add((3 << 20) - 1).read()), (7, 0));
         pages.free_large(grown, 3 << 20);
     }
-    free(&pages, behind);
+    free(pages, behind);
     assert!(pages.check());
     assert_eq!(pages.stats().used, 0);
 }
