@@ -235,6 +235,29 @@ fn a_large_block_grows_and_shrinks_where_it_is() {
 }
 
 #[test]
+fn a_run_that_has_to_move_in_order_to_grow_is_copied_for_the_last_time() {
+    let (pages, source) = supply();
+    let block = pages.alloc_large(300_000, 8, false);
+    let behind = pages.alloc(1, 1, Kind::Large).unwrap();
+    // SAFETY: the block is live, and its size what it was last changed to.
+    unsafe {
+        block.add(299_999).write(7);
+        assert_eq!(pages.resize_large(block, 300_000, 400_000, 8), Grown::Copy, "too small for a mapping");
+        source.plan(Plan::Kind(Call::Map));
+        assert_eq!(pages.resize_large(block, 300_000, 600_000, 8), Grown::Copy, "there is none");
+        source.plan(Plan::Never);
+        let Grown::Done(moved) = pages.resize_large(block, 300_000, 600_000, 8) else { panic!("refused") };
+        assert!(pages.page_of(moved.addr()).is_none() && !pages.is_used(block.addr()));
+        let Grown::Done(grown) = pages.resize_large(moved, 600_000, 3 << 20, 8) else { panic!("copied") };
+        assert_eq!((grown.add(299_999).read(), grown.add((3 << 20) - 1).read()), (7, 0));
+        pages.free_large(grown, 3 << 20);
+    }
+    free(pages, behind);
+    assert!(pages.check());
+    assert_eq!(pages.stats().used, 0);
+}
+
+#[test]
 fn a_huge_block_grows_without_being_copied() {
     let (pages, source) = supply();
     let block = pages.alloc_large(9 << 20, 8, true);

@@ -4,6 +4,7 @@
 //! c.rs       malloc, calloc, realloc, free and their aligned kin         glibc.rs   what else glibc has: trim, stats, info, mallopt
 //! cxx.rs     operators new and delete                                    native.rs  kmem.h: caches, sized and bulk calls, control
 //!    \          |          /                                            limits.rs  setrlimit, mlockall: reservations go first
+//!     \         |         /                                             opening.rs dlopen: nobody is bound past this library
 //!     heap.rs: sizes, alignments, errno                                  early.rs   calls that come before this library is relocated
 //!         |                                                              image.rs   where this library lies, who is bound to it
 //!     kmem_global::Kmem
@@ -25,6 +26,7 @@ mod heap;
 mod image;
 mod limits;
 mod native;
+mod opening;
 #[cfg(panic = "abort")]
 mod panicking;
 mod summary;

@@ -68,6 +68,16 @@ fn cxx_library_in_a_c_program() {
     }
 }
 
+/// Bound to the C library's allocator it would free there what came from here.
+#[test]
+fn library_that_is_bound_deeply() {
+    let Some(library) = Program::build_with("deepbound_library.c", &["-shared", "-fPIC"]) else { return };
+    let beside = ["-Wl,--enable-new-dtags,-rpath,$ORIGIN"];
+    if let Some(program) = Program::build_with("loads_deepbound_library.c", &beside) {
+        program.run().env("KMEM_LIBRARY", &library.0).expect_ok();
+    }
+}
+
 #[test]
 fn kmem_h_by_a_program_that_is_linked() {
     let Some(folder) = support::library().filter(|_| support::on_kmem()).and_then(Path::parent) else { return };

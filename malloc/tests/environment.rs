@@ -54,6 +54,7 @@ rules! { "limits_of_the_system.c":
     a_limit_set_while_running
     a_limit_set_while_running_leaves_room_for_others
     realloc_without_address_space_keeps_the_block
+    realloc_moves_in_the_address_space_that_its_growth_takes
     threads_without_address_space
     data_limit
     locked_memory_is_what_is_used

@@ -1,7 +1,7 @@
 //! Allocating: what happens when the main sheaf is empty. Theory 3.2.
 
 use crate::cache::{Cache, Tunable};
-use crate::shard::{take_from, unlist};
+use crate::shard::{take_from, take_over};
 use crate::slab::{Slab, State};
 use crate::slubq::{Place as Here, Slubq};
 use crate::stats::{add, count};
@@ -234,20 +234,13 @@ impl Slubq {
             let Some(mut partial) = cache.shards[victim].try_lock() else {
                 continue;
             };
-            let Some(page) = partial.first() else {
-                continue;
-            };
             // The last one is in use there; two CPUs in one cache line are worse than another slab.
             if cache.geometry.shares_lines() && partial.len() == 1 && least > 1 {
                 continue;
             }
-            // SAFETY: a listed page starts a slab of this cache.
-            let slab = unsafe { Slab::new(page, &cache.geometry) };
-            if slab.bits_set() < least {
+            let Some(slab) = take_over(&mut partial, &cache.geometry, here.shard, least) else {
                 continue;
-            }
-            unlist(&mut partial, &slab);
-            page.home.store(here.shard as u8, Ordering::Release);
+            };
             drop(partial);
             cache.shards[victim].slabs.fetch_sub(1, Ordering::Relaxed);
             cache.shards[here.shard].slabs.fetch_add(1, Ordering::Relaxed);

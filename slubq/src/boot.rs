@@ -92,8 +92,9 @@ impl Slubq {
             self.percpu.after_fork();
             if child {
                 self.boot.after_fork();
-                // The pass that another thread was in, if any, goes on in the parent alone.
+                // What other threads were at goes on in the parent alone.
                 self.decaying.store(0, Ordering::Relaxed);
+                self.expiring.store(0, Ordering::Relaxed);
             }
             self.registry.release();
         }

@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::explore::explore;
 use crate::geometry::Geometry;
-use crate::shard::{Shard, list, take_from, unlist, unlist_if_empty, unmark};
+use crate::shard::{Shard, list, take_from, take_over, unlist_if_empty, unmark};
 use crate::slab::{Duty, Slab};
 use core::ptr::null_mut;
 use kmem_base::pages::{Kind, Page};
@@ -65,6 +65,18 @@ impl World {
     fn refill(&self, most: usize) -> usize {
         let mut out = std::vec![null_mut(); most];
         take_from(&mut self.shards[0].lock(), self.geometry, &mut out)
+    }
+
+    /// Takes one object as a steal does: out of shard 0, into shard 1.
+    fn steal(&self) -> usize {
+        let stolen = take_over(&mut self.shards[0].lock(), self.geometry, 1, 1);
+        stolen.map_or(0, |slab| {
+            let (taken, left) = slab.take(&mut [null_mut(); 1]);
+            if left.free() > 0 {
+                drop(list(&self.shards, &slab));
+            }
+            taken
+        })
     }
 
     fn listed(&self) -> u32 {
@@ -157,19 +169,22 @@ fn loom_a_slab_is_taken_over_while_another_frees_into_it() {
         let (world, objects) = World::new(63, 2);
         let other = world.clone();
         let freer = thread::spawn(move || other.free(&objects[..1]));
-        // As `steal` does: out of shard 0, into shard 1.
-        let mut partial = world.shards[0].lock();
-        unlist(&mut partial, &world.slab());
-        world.page.home.store(1, Ordering::Release);
-        drop(partial);
-        let mut out = [null_mut(); 1];
-        let (taken, left) = world.slab().take(&mut out);
-        if left.free() > 0 {
-            drop(list(&world.shards, &world.slab()));
-        }
+        let taken = world.steal();
+        assert_eq!(taken, 1);
         freer.join().unwrap();
         world.settle(2 - taken);
         assert_eq!(world.shards[0].lock().len(), 0);
+    });
+}
+
+#[test]
+fn loom_a_slab_with_objects_that_are_not_counted_yet_is_not_taken_over() {
+    explore(|| {
+        let (world, objects) = World::new(63, 2);
+        let other = world.clone();
+        let taker = thread::spawn(move || other.refill(2) + other.steal());
+        world.free(&objects[..3]);
+        world.settle(4 - taker.join().unwrap());
     });
 }
 

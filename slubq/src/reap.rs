@@ -11,7 +11,7 @@ use kmem_base::knobs::Knob;
 use kmem_base::pages::PageList;
 use kmem_base::pass::Pass;
 use kmem_base::percpu::{Idle, Shape};
-use kmem_base::sync::Ordering;
+use kmem_base::sync::{AtomicU32, Ordering};
 
 /// How much to give up, in SLUB+Q's order of sacrifice: each level includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,6 +36,23 @@ impl Drop for Leaving<'_> {
             // SAFETY: it starts a slab of this cache, which is on no list.
             drop(list(self.cache.shards, &unsafe { Slab::new(page, &self.cache.geometry) }));
         }
+    }
+}
+
+/// A thread that gives up what a cache holds, until dropped: a destructor may unwind out of it.
+struct Expiring<'a>(&'a AtomicU32);
+
+impl<'a> Expiring<'a> {
+    fn begin(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Expiring<'_> {
+    fn drop(&mut self) {
+        // Release pairs with the Acquire in `is_quiet`. Not below 0: a destructor may have forked, and the child counts from 0.
+        let _was_zero = self.0.fetch_update(Ordering::Release, Ordering::Relaxed, |count| count.checked_sub(1));
     }
 }
 
@@ -87,6 +104,7 @@ impl Slubq {
 
     /// Gives up what `level` says, whether in use lately or not. Returns pages released.
     pub fn expire(&self, cache: &Cache, level: Level) -> usize {
+        let _expiring = Expiring::begin(&self.expiring);
         let before = cache.slabs();
         if level >= Level::Shared {
             while let Some(sheaf) =
@@ -302,6 +320,11 @@ impl Slubq {
                 self.release(cache, page);
             }
         }
+    }
+
+    /// True if no thread has sheaves or slabs of a cache in hand to give them up.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.decaying.load(Ordering::Acquire) == 0 && self.expiring.load(Ordering::Acquire) == 0
     }
 
     /// Takes every sheaf out of the depots, during a drain.

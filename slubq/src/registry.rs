@@ -246,22 +246,21 @@ impl Slubq {
         last
     }
 
-    /// Objects in use, once those are back that a pass of another thread is just bringing from a queue to their slab, and the slabs that it
-    /// is punching. Not for ever: the pass may be this thread's own, in a destructor.
+    /// Objects in use, once those are back that another thread's pass, or `trim`, is just bringing from a queue to their slab, and the slabs
+    /// that it is punching or destroying. Not for ever: it may be this thread's own, in a destructor.
     fn settled_objects(&self, cache: &Cache) -> usize {
         const ROUNDS: usize = 1 << 13;
         let mut round = 0;
         for _ in 0..ROUNDS {
-            if self.live_objects(cache) == 0 && cache.slabs() == 0 {
-                return 0;
-            }
-            if self.decaying.load(Ordering::Relaxed) == 0 {
-                break;
+            let quiet = self.is_quiet();
+            self.release_empty(cache, 0);
+            let live = self.live_objects(cache);
+            let gone = live == 0 && cache.slabs() == 0 && cache.destructor.is_none();
+            if gone || (quiet && self.is_quiet()) {
+                return live;
             }
             relax(&mut round);
-            self.release_empty(cache, 0);
         }
-        self.release_empty(cache, 0);
         self.live_objects(cache)
     }
 

@@ -111,6 +111,23 @@ pub(crate) fn unlist(partial: &mut PageList, slab: &Slab<'_>) {
     unsafe { partial.remove(slab.page()) };
 }
 
+/// Takes the first slab of a locked list off it and makes `home` its home, if `wanted` says so; then it is the caller's.
+///
+/// Objects that a put has not counted yet do not count here either. With none that is, the put that counts next would list the slab, while
+/// the caller takes from it (I3). Nobody takes meanwhile, so that a count above 0 stays so.
+#[inline]
+pub(crate) fn take_over<'a>(partial: &mut PageList, geometry: &'a Geometry, home: usize, least: u32) -> Option<Slab<'a>> {
+    let page = partial.first()?;
+    // SAFETY: a listed page starts a slab of the list's cache.
+    let slab = unsafe { Slab::new(page, geometry) };
+    if slab.state().free() < least as i32 {
+        return None;
+    }
+    unlist(partial, &slab);
+    page.home.store(home as u8, Ordering::Release);
+    Some(slab)
+}
+
 /// Takes objects from the partial slabs of a locked list into `out`, first slab first; slabs that become full leave the list.
 pub(crate) fn take_from(partial: &mut PageList, geometry: &Geometry, out: &mut [*mut u8]) -> usize {
     let (mut taken, mut next) = (0, partial.first());
@@ -129,4 +146,41 @@ pub(crate) fn take_from(partial: &mut PageList, geometry: &Geometry, out: &mut [
         }
     }
     taken
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::put::Put;
+    use crate::slab::Duty;
+    use core::ptr::null_mut;
+    use kmem_base::pages::Kind;
+
+    /// A put keeps slabs open for as long as a sheaf takes. What it has not counted can be taken already, so that the count is below 0 and
+    /// objects are free all the same. Who took the slab over then would not be alone: the put lists it when it counts.
+    #[test]
+    fn a_slab_is_not_taken_over_before_the_objects_free_in_it_are_counted() {
+        let (page, geometry) = (Page::new(), Geometry::new(1024));
+        page.begin(Kind::Slab, 1 << 30, geometry.pages);
+        // SAFETY: the slab's memory is not touched: its bits are in the descriptor.
+        let slab = unsafe { Slab::new(&page, &geometry) };
+        let shards = [Shard::new(), Shard::new()];
+        slab.fill();
+        let mut objects = [null_mut(); 63];
+        assert_eq!(slab.take(&mut objects).0, 63);
+        drop(list(&shards, &slab));
+        let mut put = Put::into(slab);
+        assert_eq!(put.add(&objects[..2]), Ok(2));
+        let mut out = [null_mut(); 2];
+        assert_eq!(take_from(&mut shards[0].lock(), &geometry, &mut out), 2);
+        assert_eq!((slab.state().free(), slab.state().is_listed(), slab.bits_set()), (-1, true, 1));
+
+        assert!(take_over(&mut shards[0].lock(), &geometry, 1, 1).is_none());
+        assert_eq!(put.finish(), Duty::None);
+        assert!(slab.check() && slab.state().is_listed());
+        let mine = take_over(&mut shards[0].lock(), &geometry, 1, 1).expect("one is free, and counted");
+        assert!(!mine.state().is_listed());
+        assert_eq!(mine.put(&objects[2..4]), Ok(Duty::None), "the one who took it over lists it");
+    }
 }

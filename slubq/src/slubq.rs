@@ -40,6 +40,8 @@ pub struct Slubq {
     pub(crate) shrunk: AtomicU64,
     /// 1 while a decay pass runs. Not a lock: nobody waits for it, and a pass may run destructors.
     pub(crate) decaying: AtomicU32,
+    /// Threads that give up what caches hold, because they were told to.
+    pub(crate) expiring: AtomicU32,
     /// Slot at which the next pass starts to drain.
     pub(crate) drained: AtomicU32,
     pub(crate) percpu: PerCpu,
@@ -94,6 +96,7 @@ impl Slubq {
                 crowded: AtomicUsize::new(0),
                 shrunk: AtomicU64::new(0),
                 decaying: AtomicU32::new(0),
+                expiring: AtomicU32::new(0),
                 drained: AtomicU32::new(0),
             }
         }

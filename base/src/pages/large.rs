@@ -16,6 +16,10 @@ pub enum Grown {
     Copy,
 }
 
+/// A block that has to move in order to grow gets a mapping of its own from one part in so many of the usual size on (2 MiB), as it may
+/// grow again.
+const GROWING_SHARE: usize = 16;
+
 /// Pages that `size` bytes take, if that many can be counted.
 fn pages_for(size: usize) -> Option<u32> {
     u32::try_from(size.div_ceil(PAGE_SIZE)).ok()
@@ -130,10 +134,14 @@ impl Pages {
                     return moved;
                 }
             }
-            return match pages_for(new) {
-                Some(pages) if self.resize_run(page, pages) => Grown::Done(block),
-                _ => Grown::Copy,
-            };
+            if pages_for(new).is_some_and(|pages| self.resize_run(page, pages)) {
+                return Grown::Done(block);
+            }
+            if new > old && new >= self.huge_threshold() / GROWING_SHARE {
+                // SAFETY: the caller's.
+                return unsafe { self.promote(page, block, old, new, align) };
+            }
+            return Grown::Copy;
         }
         // SAFETY: the caller's.
         unsafe { self.resize_huge(block, new, align) }

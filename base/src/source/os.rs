@@ -58,6 +58,14 @@ unsafe fn mremap(at: NonNull<u8>, old: usize, new: usize, flags: i32, to: *mut u
     if moved == libc::MAP_FAILED { None } else { NonNull::new(moved.cast()) }
 }
 
+/// True if `len` bytes could be mapped now: neither a limit nor the machine's memory stands against it.
+#[cfg(target_os = "linux")]
+fn can_grow(len: usize) -> bool {
+    let probe = mmap(null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: just mapped, used by nobody.
+    probe.is_some_and(|probe| unsafe { libc::munmap(probe.as_ptr().cast(), len) } == 0)
+}
+
 /// Moves a mapping to where huge pages can lie: huge pages move whole only from such a place to another.
 ///
 /// # Safety
@@ -68,7 +76,12 @@ unsafe fn mremap_aligned(at: NonNull<u8>, old: usize, new: usize) -> Option<NonN
         return None;
     }
     let to = mmap_aligned(new, HUGE_PAGE, libc::PROT_NONE, NORESERVE)?;
-    // If this fails, the reservation may or may not be gone; it is left alone, as its place may be somebody else's by now.
+    if !can_grow(new.saturating_sub(old)) {
+        // SAFETY: just mapped, used by nobody.
+        unsafe { libc::munmap(to.as_ptr().cast(), new) };
+        return None;
+    }
+    // If this fails all the same, the reservation may or may not be gone; it is left alone, as its place may be somebody else's by now.
     // SAFETY: the caller's, and the reservation is ours to replace.
     unsafe { mremap(at, old, new, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, to.as_ptr()) }
 }

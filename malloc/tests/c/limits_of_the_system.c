@@ -122,6 +122,23 @@ RULE(realloc_without_address_space_keeps_the_block) {
     free(block);
 }
 
+/* A block that has to move needs address space for its growth, and for nothing else. */
+RULE(realloc_moves_in_the_address_space_that_its_growth_takes) {
+    const size_t before = 600 * MIB, after = 900 * MIB;
+    char *block = malloc(before);
+    CHECK(block);
+    fill(block, 4096, 1);
+    char *behind = (char *)(((uintptr_t)block + before + 4095) & ~(uintptr_t)4095);
+    mmap(behind, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    limit(RLIMIT_AS, (size_t)1 << 40);
+    size_t used = status_kib("VmSize:") << 10;
+    limit(RLIMIT_AS, used + after + (after - before) / 2);
+    block = realloc(block, after);
+    CHECK(block && holds(block, 4096, 1));
+    CHECK(status_kib("VmSize:") << 10 <= used + (after - before) + MIB);
+    free(block);
+}
+
 static void *fill_up_repeatedly(void *size) {
     for (int round = 0; round < 5; round++) fill_up((size_t)(uintptr_t)size);
     return NULL;
