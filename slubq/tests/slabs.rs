@@ -160,6 +160,9 @@ fn what_is_no_object_in_use_is_refused() {
         assert_eq!(slab.put(&[free]), Err((Fault::DoubleFree, free)));
         assert_eq!(slab.put(&[first, last, first]), Err((Fault::DoubleFree, first)), "twice in one run");
         slab.fill();
+        slab.take(&mut out);
+        assert_eq!(slab.put(&[first, first]), Err((Fault::DoubleFree, first)), "twice, one behind the other");
+        slab.fill();
         let (taken, _) = slab.take(&mut out[..2]);
         let next = ground.object(taken as u32);
         assert_eq!(slab.put(&[out[0], next]), Err((Fault::DoubleFree, next)), "of one word, the one that is free");
