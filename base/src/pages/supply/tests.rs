@@ -99,8 +99,19 @@ fn beyond_64_gib_an_arena_takes_twice_the_machines_memory() {
     }
     let pages = Pages::system();
     pages.arenas[0].reserve(&OsSource, ARENA_PAGES).unwrap();
-    let machine = ((2 * machine_memory()) >> PAGE_SHIFT).next_power_of_two();
-    assert_eq!(pages.wished(1), machine.clamp(ARENA_PAGES, ARENA_MAX_PAGES));
+    assert_eq!(pages.wished(1), wished_after(ARENA_PAGES, machine_memory));
+    let (full, memory) = (ARENA_PAGES, ARENA_PAGES << PAGE_SHIFT);
+    for (full, memory, wished) in [
+        (full - 64, memory, full - 64),
+        (full, memory / 4, full),
+        (full, memory, 2 * full),
+        (full, memory / 2 + PAGE_SIZE, 2 * full),
+        (3 * full, memory, 3 * full),
+        (full, usize::MAX, ARENA_MAX_PAGES),
+        (ARENA_MAX_PAGES + 64, memory, ARENA_MAX_PAGES),
+    ] {
+        assert_eq!(wished_after(full, || memory), wished, "{full} pages full, {memory} bytes");
+    }
 }
 
 /// Refuses everything, and notes what was to be reserved.
