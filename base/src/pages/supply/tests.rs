@@ -216,3 +216,17 @@ fn what_was_refused_is_counted() {
     assert!(pages.alloc(1, 1, Kind::Large).is_none() && pages.alloc_zeroed(1, 1, Kind::Large).is_none());
     assert_eq!((pages.used(), pages.stats().refused, pages.below_peak()), (0, 2, 0));
 }
+
+#[test]
+fn a_fork_takes_every_lock_and_frees_it() {
+    let pages = supply();
+    pages.prepare_fork();
+    assert!(pages.state.try_lock().is_none());
+    // SAFETY: prepared just now, in this thread.
+    unsafe { pages.after_fork() };
+    assert!(pages.state.try_lock().is_some());
+    let huge = pages.alloc_large(9 << 20, 8, false);
+    // SAFETY: allocated above, with that size.
+    unsafe { pages.free_large(huge, 9 << 20) };
+    assert!(pages.check());
+}
