@@ -129,15 +129,19 @@ fn what_a_shrunk_heap_gives_back_is_paid_for() {
         let (before, peak, left) = (now_us(), slubq.pages.below_peak(), ground.retained());
         slubq.shrunk.store(paid, Ordering::Relaxed);
         slubq.tick_shrunk();
-        let least = paid.max(before - SHRUNK_CREDIT_US) + 21_000 * SHRUNK_SHARE;
-        let most = paid.max(now_us() - SHRUNK_CREDIT_US) + (now_us() - before) * SHRUNK_SHARE;
+        let least = paid.max(before.saturating_sub(SHRUNK_CREDIT_US)) + 21_000 * SHRUNK_SHARE;
+        let most = paid.max(now_us().saturating_sub(SHRUNK_CREDIT_US)) + (now_us() - before) * SHRUNK_SHARE;
         assert!((least..=most).contains(&until()), "{least} <= {} <= {most}", until());
         assert_eq!((ground.retained(), slubq.pages.below_peak()), (left - 1, peak), "a system call that took longer is the last");
     }
     ground.source.0.takes.store(0, Ordering::Relaxed);
-    slubq.shrunk.store(0, Ordering::Relaxed);
-    slubq.tick_shrunk();
-    assert_eq!((ground.retained(), slubq.pages.below_peak()), (0, 0));
+    // Once it is done within the time.
+    let done = (0..100).any(|_| {
+        slubq.shrunk.store(0, Ordering::Relaxed);
+        slubq.tick_shrunk();
+        (ground.retained(), slubq.pages.below_peak()) == (0, 0)
+    });
+    assert!(done);
     ground.free(kept);
 }
 
