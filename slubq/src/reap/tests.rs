@@ -328,6 +328,23 @@ fn every_cache_has_its_turn_to_be_drained() {
     assert_eq!(full(), [[false; 23].as_slice(), &[true; 8], &[false; 9]].concat());
 }
 
+#[test]
+fn as_many_partial_slabs_are_kept_as_were_asked_for() {
+    let ground = Ground::new(0);
+    let cache = ground.cache();
+    ground.slubq.tune(cache, Tunable::CpuQueueSize, 0).unwrap();
+    ground.slubq.tune(cache, Tunable::MinPartial, 10).unwrap();
+    let objects = ground.alloc(cache, 6 * cache.geometry.objects as usize);
+    let (kept, free) = objects.split_first().unwrap();
+    ground.give_back(cache, free.iter().copied());
+    assert_eq!(cache.slabs(), 6);
+    for (keep, left) in [(7, 6), (6, 6), (4, 4), (3, 3), (0, 1)] {
+        ground.slubq.release_empty(cache, keep);
+        assert_eq!(cache.slabs(), left, "one of them is in use");
+    }
+    ground.give_back(cache, [*kept]);
+}
+
 /// In grades, fullest first; empty ones are gone.
 #[test]
 fn shrinking_sorts_partial_slabs() {
