@@ -55,7 +55,17 @@ fn a_slab_whose_free_objects_are_wrong_is_noticed() {
     let first = page.bits[1].fetch_add(8, Ordering::Relaxed);
     assert_eq!(heap.slab.check(), Err(Broken::Freelist), "no colour there is");
     page.bits[1].store(first, Ordering::Relaxed);
-    let state = page.state.fetch_add(1, Ordering::Relaxed);
+    page.bits[0].fetch_add(8, Ordering::Relaxed);
+    assert_eq!(heap.slab.check(), Err(Broken::Freelist), "the list is not where it should be");
+    page.bits[0].fetch_sub(8, Ordering::Relaxed);
+    // The upper half is how many places of the list have ever been written: as many as are out at least, and as there are at most.
+    let (state, objects_in_all) = (page.state.load(Ordering::Relaxed), cache.geometry().objects);
+    let out = state & 0xFFFF;
+    for (out, written) in [(out, out - 1), (out, objects_in_all + 1), (objects_in_all + 1, objects_in_all + 1)] {
+        page.state.store(written << 16 | out, Ordering::Relaxed);
+        assert_eq!(heap.slab.check(), Err(Broken::Freelist), "{out} out, {written} written");
+    }
+    page.state.store(state + 1, Ordering::Relaxed);
     assert!(heap.slab.check().is_err(), "one more out than there is");
     page.state.store(state, Ordering::Relaxed);
     heap.slab.check().unwrap();
