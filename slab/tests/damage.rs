@@ -27,7 +27,7 @@ fn ground(heap: &Heap) -> (&'static RawCache, Vec<*mut u8>, &'static Page) {
 fn a_slab_on_a_list_that_is_not_its_own_is_noticed() {
     let heap = heap();
     let (cache, objects, page) = ground(&heap);
-    let home = page.home.fetch_xor(1, Ordering::Relaxed);
+    let home = page.home.swap(1, Ordering::Relaxed);
     assert_eq!(heap.slab.check(), Err(Broken::Shelf), "another node's");
     page.home.store(home, Ordering::Relaxed);
     let owner = page.owner();

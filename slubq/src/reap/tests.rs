@@ -244,7 +244,7 @@ fn a_step_takes_a_quarter_of_the_time_since_the_last() {
     ground.free(kept);
 }
 
-/// However slow the machine is, at some time two calls fit into 10 ms.
+/// However busy the machine is, at some time many calls that take no time fit into 10 ms.
 #[test]
 fn a_step_goes_on_as_long_as_it_has_time() {
     let ground = Ground::new(LONG);
@@ -260,7 +260,7 @@ fn a_step_goes_on_as_long_as_it_has_time() {
         slubq.tick_slow(now_ms());
         ground.purges() - before
     });
-    assert!(longest.max().is_some_and(|longest| longest > 1));
+    assert!(longest.max().is_some_and(|longest| longest > 20));
     ground.free(kept);
 }
 
