@@ -200,6 +200,35 @@ fn dirty_pages_are_cleared_wherever_they_lie_and_no_others() {
     assert!([before, behind].iter().all(|&run| bytes(run).iter().all(|&byte| byte == 0xEE)));
 }
 
+/// Runs in any order, zeroed or not: what was asked to be zero is, and nobody else's bytes are touched.
+#[test]
+fn clearing_a_run_touches_no_other() {
+    let (pages, _) = supply();
+    let mut random = SplitMix64::new(7);
+    // A byte at either end of each page.
+    let ends = |run: Run| (0..2 * run.page.span() as usize).map(|at| at / 2 * PAGE_SIZE + at % 2 * (PAGE_SIZE - 1));
+    let holds = |run: Run, byte: u8| ends(run).all(|at| bytes(run)[at] == byte);
+    let mut held: Vec<(Run, u8)> = Vec::new();
+    for round in 0..800_u32 {
+        if random.percent(55) && held.len() < 60 {
+            let span = 1 + random.below(12) as u32;
+            let zeroed = random.percent(60);
+            let run = if zeroed { pages.alloc_zeroed(span, 1, Kind::Large) } else { pages.alloc(span, 1, Kind::Large) }.unwrap();
+            assert!(!run.zeroed || holds(run, 0));
+            assert!(held.iter().all(|&(other, byte)| holds(other, byte)), "round {round}");
+            let byte = 1 + random.below(255) as u8;
+            ends(run).for_each(|at| bytes(run)[at] = byte);
+            held.push((run, byte));
+        } else if !held.is_empty() {
+            free(pages, held.swap_remove(random.below(held.len())).0);
+        }
+        if round % 200 == 0 {
+            pages.purge(true);
+        }
+    }
+    assert!(pages.check());
+}
+
 #[test]
 fn free_pages_go_back_after_two_ticks_and_not_before() {
     let (pages, _) = supply();

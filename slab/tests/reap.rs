@@ -5,7 +5,7 @@ mod common;
 use common::Heap;
 use kmem_base::knobs::{Knob, Settings};
 use kmem_base::percpu::on_cpu;
-use kmem_slab::{Flags, RawCache, Slab};
+use kmem_slab::{Flags, RawCache, Reaped, Slab};
 use std::sync::Mutex;
 
 /// One locked row; passes by hand alone.
@@ -180,4 +180,11 @@ fn passes_happen_by_themselves_when_the_time_has_come() {
         std::thread::sleep(std::time::Duration::from_millis(50));
         assert!(begun.elapsed().as_secs() < 300, "{:?}", heap.slab.cache_info(cache));
     }
+}
+
+#[test]
+fn what_passes_did_adds_up() {
+    let mut all = Reaped { objects: 1, slabs: 2, bytes: 3, caches: 4 };
+    all += Reaped { objects: 10, slabs: 20, bytes: 30, caches: 40 };
+    assert_eq!(all, Reaped { objects: 11, slabs: 22, bytes: 33, caches: 44 });
 }

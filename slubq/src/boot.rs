@@ -112,6 +112,35 @@ fn shards(wish: u32, cpus: u32, nodes: u32) -> u32 {
 mod tests {
     use super::shards;
 
+    #[cfg(not(loom))]
+    #[test]
+    fn a_fork_takes_every_lock_and_frees_it() {
+        extern crate std;
+        use super::*;
+        use crate::cache::{Flags, Spec};
+        let slubq: &'static Slubq = std::boxed::Box::leak(std::boxed::Box::new(Slubq::system()));
+        let spec = Spec::new("forked", 64, 8).with(Flags::NO_MERGE);
+        let cache = slubq.create(&spec).unwrap();
+        for child in [false, true] {
+            slubq.decaying.store(1, Ordering::Relaxed);
+            slubq.prepare_fork();
+            assert!(slubq.registry.try_lock().is_none() && cache.shards.iter().all(|shard| shard.try_lock().is_none()));
+            // SAFETY: prepared just now, in this thread.
+            unsafe { slubq.after_fork(child) };
+            assert!(slubq.registry.try_lock().is_some() && cache.shards.iter().all(|shard| shard.try_lock().is_some()));
+            assert_eq!(slubq.decaying.swap(0, Ordering::Relaxed) == 0, child, "another thread's pass goes on in the parent alone");
+            // Every kind of lock on the way.
+            let objects = std::vec::Vec::from_iter((0..2000).map(|_| slubq.alloc_object(cache)));
+            // SAFETY: allocated above.
+            objects.into_iter().for_each(|object| unsafe { slubq.free_object(cache, object) });
+            let other = slubq.create(&spec).unwrap();
+            // SAFETY: used no more.
+            assert_eq!(unsafe { slubq.destroy(other) }, Ok(()));
+            slubq.trim(crate::Level::Queues);
+            slubq.check().unwrap();
+        }
+    }
+
     #[test]
     fn shards_are_a_power_of_two_per_node() {
         assert_eq!(shards(0, 2, 1), 2);

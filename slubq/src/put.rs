@@ -62,3 +62,73 @@ impl<'a> Put<'a> {
         self.slab.count(self.count)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::geometry::Geometry;
+    use kmem_base::config::PAGE_SIZE;
+    use kmem_base::pages::{Kind, Page};
+    use kmem_testkit::SplitMix64;
+    use std::vec::Vec;
+
+    /// Memory of a slab whose objects nobody touches.
+    struct Ground {
+        page: Page,
+        geometry: Geometry,
+        _memory: Vec<u64>,
+    }
+
+    impl Ground {
+        fn new(size: usize) -> Self {
+            let (page, geometry) = (Page::new(), Geometry::new(size));
+            let mut memory = std::vec![0_u64; (geometry.bytes() + PAGE_SIZE) / 8];
+            page.begin(Kind::Slab, memory.as_mut_ptr().expose_provenance().next_multiple_of(PAGE_SIZE), geometry.pages);
+            Self { page, geometry, _memory: memory }
+        }
+
+        /// The slab with no free object.
+        fn slab(&self) -> Slab<'_> {
+            // SAFETY: the slab lies in the vector.
+            let slab = unsafe { Slab::new(&self.page, &self.geometry) };
+            slab.fill();
+            slab.take(&mut std::vec![core::ptr::null_mut(); self.geometry.objects as usize]);
+            slab
+        }
+    }
+
+    const SIZES: [usize; 6] = [8, 96, 200, 344, 1024, 40_000];
+
+    /// One operation for all that share a word, in any order, as far as nothing comes between them.
+    #[test]
+    fn a_run_is_as_long_as_the_objects_share_a_word() {
+        for size in SIZES {
+            let (ground, mut random) = (Ground::new(size), SplitMix64::new(size as u64));
+            let slab = ground.slab();
+            let mut numbers: Vec<u32> = (0..ground.geometry.objects).collect();
+            // In stretches of a few words each, shuffled.
+            numbers.chunks_mut(100).for_each(|part| (1..part.len()).for_each(|at| part.swap(at, random.below(at + 1))));
+            let objects: Vec<_> = numbers.iter().map(|number| slab.object(*number)).collect();
+            let (mut put, mut at) = (Put::into(slab), 0);
+            while at < objects.len() {
+                let run = numbers[at..].iter().take_while(|number| **number / 64 == numbers[at] / 64).count();
+                assert_eq!(put.add(&objects[at..]), Ok(run), "{size}, from {at}");
+                at += run;
+                assert_eq!((put.count as usize, slab.bits_set() as usize, slab.state().free()), (at, at, 0), "counted at the end");
+            }
+            put.finish();
+            assert!(slab.check());
+        }
+    }
+
+    #[test]
+    fn a_slab_holds_what_lies_between_its_first_byte_and_its_last() {
+        for size in SIZES {
+            let ground = Ground::new(size);
+            let (put, start, bytes) = (Put::into(ground.slab()), ground.page.address(), ground.geometry.bytes());
+            let at = |address: usize| put.holds(core::ptr::without_provenance_mut(address));
+            assert!(at(start) && at(start + bytes - 1) && !at(start + bytes) && !at(start - 1) && !at(0) && !at(usize::MAX));
+        }
+    }
+}

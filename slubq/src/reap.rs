@@ -366,3 +366,6 @@ fn sort(list: &mut PageList, cache: &Cache) {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -242,3 +242,34 @@ impl core::panic::RefUnwindSafe for Slubq {}
 impl core::panic::RefUnwindSafe for Cache {}
 
 const _: () = assert!(CLASSES < MAX_SLOTS);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::*;
+    use kmem_base::knobs::{Knob, Settings};
+    use kmem_base::percpu::on_cpu;
+    use std::boxed::Box;
+
+    /// Theory 3.4: each node has shards of its own, and its CPUs take them in turn.
+    #[test]
+    fn a_cpu_works_on_a_shard_of_its_node() {
+        for (nodes, shards) in [(1, 1), (1, 4), (1, 16), (2, 8), (4, 16), (4, 4)] {
+            let slubq: &'static Slubq = Box::leak(Box::new(Slubq::system()));
+            let settings =
+                Settings::new().with(Knob::PerCpu, 1).with(Knob::Cpus, 16).with(Knob::ArenaMb, 64).with(Knob::DecayMs, 0);
+            assert!(slubq.start(&settings.with(Knob::Nodes, nodes).with(Knob::Shards, shards)));
+            let (topology, per_node) = (slubq.topology(), shards / nodes);
+            for cpu in 0..16 {
+                on_cpu(Some(cpu));
+                let (here, node) = (slubq.place(), u64::from(topology.node(cpu)));
+                let shard = node * per_node + u64::from(cpu) % per_node;
+                assert_eq!(
+                    (here.row, here.node as u64, here.shard as u64),
+                    (Some(cpu), node, shard),
+                    "{nodes} nodes, {shards} shards"
+                );
+            }
+        }
+    }
+}

@@ -88,3 +88,51 @@ impl Slubq {
         die(fault, address, "free")
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::cache::{Flags, Spec};
+    use crate::reap::Level;
+    use kmem_base::classes::Class;
+    use kmem_base::config::PAGE_SIZE;
+    use kmem_base::knobs::{Knob, Settings};
+    use kmem_base::percpu::on_cpu;
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    /// Objects of a general cache, of a program's cache, and large blocks, all by their addresses alone.
+    #[test]
+    fn a_block_is_known_by_its_address() {
+        on_cpu(Some(0));
+        let slubq: &'static Slubq = Box::leak(Box::new(Slubq::system()));
+        assert!(slubq.start(&Settings::new().with(Knob::PerCpu, 1).with(Knob::Cpus, 1).with(Knob::DecayMs, 0)));
+        let own = slubq.create(&Spec::new("own", 1000, 8).with(Flags::NO_MERGE)).unwrap();
+        let class = Class::of(96);
+        let before = slubq.pages.used();
+        let mut blocks = Vec::new();
+        for _ in 0..1000 {
+            blocks.push((slubq.alloc(class), 96));
+            blocks.push((slubq.alloc_object(own), own.geometry.size as usize));
+        }
+        blocks.push((slubq.pages.alloc_large(2 * PAGE_SIZE - 5, 8, false), 2 * PAGE_SIZE));
+        blocks.push((slubq.pages.alloc_large(40 << 20, 8, false), 40 << 20));
+        let general = slubq.general(class).unwrap();
+        assert_eq!((slubq.live_objects(general), slubq.live_objects(own)), (1000, 1000));
+        for (block, size) in blocks {
+            assert_eq!(slubq.usable_size(block), Some(size));
+            // SAFETY: allocated above, freed once.
+            unsafe {
+                if !slubq.free_unknown(block) {
+                    slubq.free_unknown_slow(block);
+                }
+            }
+        }
+        assert_eq!((slubq.live_objects(general), slubq.live_objects(own)), (0, 0));
+        slubq.trim(Level::Queues);
+        assert!(slubq.pages.used() <= before + 1, "metadata may have grown");
+        assert_eq!(slubq.usable_size(core::ptr::without_provenance_mut(64)), None);
+        slubq.check().unwrap();
+    }
+}

@@ -377,7 +377,7 @@ fn reservations_hold_what_they_promise() {
     let cache = heap.cache(&alone("reserved", 96));
     for count in [1, 10, 100, 1000, 5000] {
         let mut reservation = heap.slubq.reserve(cache, count).unwrap();
-        assert_eq!(reservation.len(), count);
+        assert_eq!((reservation.len(), reservation.is_empty()), (count, false));
         heap.source.plan(kmem_base::source::Plan::From(0));
         let objects: HashSet<_> = (0..count / 2).map(|_| reservation.alloc()).collect();
         heap.source.plan(kmem_base::source::Plan::Never);
@@ -387,6 +387,12 @@ fn reservations_hold_what_they_promise() {
         // SAFETY: allocated above.
         objects.into_iter().for_each(|object| unsafe { heap.slubq.free_object(cache, object) });
     }
+    let mut reservation = heap.slubq.reserve(cache, 1).unwrap();
+    let last = reservation.alloc();
+    assert!(reservation.is_empty());
+    drop(reservation);
+    // SAFETY: allocated above.
+    unsafe { heap.slubq.free_object(cache, last) };
     assert!(heap.slubq.reserve(cache, 0).is_none());
     assert!(heap.slubq.reserve(cache, 5001).is_none());
     heap.destroy(cache).unwrap();

@@ -107,6 +107,24 @@ fn each_level_gives_up_what_it_says() {
     assert_eq!(heap.slubq.trim(Level::Queues), 0, "once");
 }
 
+/// Sheaves of another length than the queue's are of no use to anybody.
+#[test]
+fn a_queue_that_is_tuned_leaves_nothing_of_the_old_length_behind() {
+    let heap = exact();
+    let cache = cache(&heap);
+    for queue in [20, 0, 254] {
+        heap.slubq.tune(cache, Tunable::CpuQueueSize, 254).unwrap();
+        let objects = alloc_many(&heap, cache, 16 + 10 * SHEAF);
+        free_all(&heap, cache, objects);
+        let full = heap.slubq.cache_info(cache);
+        assert!(full.queued > 0 && full.shared > 0, "{full:?}");
+        heap.slubq.tune(cache, Tunable::CpuQueueSize, queue).unwrap();
+        let info = heap.slubq.cache_info(cache);
+        assert_eq!((info.queued, info.shared, info.free), (0, 0, info.objects), "{queue}");
+        heap.slubq.check().unwrap();
+    }
+}
+
 #[test]
 fn slabinfo_and_retained_say_what_is_there() {
     let heap = exact();

@@ -7,6 +7,7 @@ use kmem_slubq::slab::{Duty, Slab};
 use kmem_testkit::SplitMix64;
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 /// A slab in memory of its own, whose objects nobody touches.
 struct Ground {
@@ -134,6 +135,11 @@ fn takes_and_puts_agree_with_a_plain_set() {
             }
             assert!(slab.check());
             assert_eq!((slab.state().free(), slab.bits_set()), (free.len() as i32, free.len() as u32));
+            // Nobody else is about: the summary names the words with free objects, and no others.
+            if geometry.has_summary() {
+                let named = |word: u32| ground.page.bits[word as usize / 64].load(Ordering::Relaxed) >> (word % 64) & 1 == 1;
+                assert!((0..geometry.words()).all(|word| named(word) == free.range(word * 64..word * 64 + 64).next().is_some()));
+            }
             assert_eq!(slab.state().is_listed(), listed);
             let some = random.below(geometry.objects as usize) as u32;
             assert_eq!(slab.is_free(some), free.contains(&some));
@@ -160,6 +166,9 @@ fn what_is_no_object_in_use_is_refused() {
         assert_eq!(slab.put(&[free]), Err((Fault::DoubleFree, free)));
         assert_eq!(slab.put(&[first, last, first]), Err((Fault::DoubleFree, first)), "twice in one run");
         slab.fill();
+        slab.take(&mut out);
+        assert_eq!(slab.put(&[first, first]), Err((Fault::DoubleFree, first)), "twice, one behind the other");
+        slab.fill();
         let (taken, _) = slab.take(&mut out[..2]);
         let next = ground.object(taken as u32);
         assert_eq!(slab.put(&[out[0], next]), Err((Fault::DoubleFree, next)), "of one word, the one that is free");
@@ -168,7 +177,6 @@ fn what_is_no_object_in_use_is_refused() {
 
 #[test]
 fn a_count_or_summary_that_is_wrong_is_noticed() {
-    use std::sync::atomic::Ordering;
     let ground = Ground::new(8);
     let slab = ground.slab();
     slab.fill();

@@ -388,10 +388,7 @@ impl Pages {
     /// Pages that arena number `count` should have.
     fn wished(&self, count: usize) -> usize {
         if count > 0 {
-            // One that fills 64 GiB may go on to fill the machine.
-            let full = (0..count).map(|arena| self.arenas[arena].room()).sum::<usize>();
-            let machine = if full < ARENA_PAGES { 0 } else { (2 * machine_memory()) >> PAGE_SHIFT };
-            return full.max(machine.next_power_of_two()).min(ARENA_MAX_PAGES);
+            return wished_after((0..count).map(|arena| self.arenas[arena].room()).sum(), machine_memory);
         }
         match self.wish.load(Ordering::Relaxed) {
             0 => ARENA_PAGES,
@@ -543,6 +540,13 @@ impl Pages {
 
 // What a descriptor costs, and what the arena's table goes by.
 const _: () = assert!(MODEL || size_of::<Page>() == 64);
+
+/// Pages that the next arena should have where `full` are full, on a machine with `memory()` bytes.
+fn wished_after(full: usize, memory: impl FnOnce() -> usize) -> usize {
+    // Who fills 64 GiB may go on to fill the machine.
+    let machine = if full < ARENA_PAGES { 0 } else { memory().saturating_mul(2) >> PAGE_SHIFT };
+    full.max(machine.next_power_of_two()).min(ARENA_MAX_PAGES)
+}
 
 /// Bytes of memory that the machine has.
 fn machine_memory() -> usize {

@@ -99,8 +99,19 @@ fn beyond_64_gib_an_arena_takes_twice_the_machines_memory() {
     }
     let pages = Pages::system();
     pages.arenas[0].reserve(&OsSource, ARENA_PAGES).unwrap();
-    let machine = ((2 * machine_memory()) >> PAGE_SHIFT).next_power_of_two();
-    assert_eq!(pages.wished(1), machine.clamp(ARENA_PAGES, ARENA_MAX_PAGES));
+    assert_eq!(pages.wished(1), wished_after(ARENA_PAGES, machine_memory));
+    let (full, memory) = (ARENA_PAGES, ARENA_PAGES << PAGE_SHIFT);
+    for (full, memory, wished) in [
+        (full - 64, memory, full - 64),
+        (full, memory / 4, full),
+        (full, memory, 2 * full),
+        (full, memory / 2 + PAGE_SIZE, 2 * full),
+        (3 * full, memory, 3 * full),
+        (full, usize::MAX, ARENA_MAX_PAGES),
+        (ARENA_MAX_PAGES + 64, memory, ARENA_MAX_PAGES),
+    ] {
+        assert_eq!(wished_after(full, || memory), wished, "{full} pages full, {memory} bytes");
+    }
 }
 
 /// Refuses everything, and notes what was to be reserved.
@@ -281,4 +292,18 @@ fn the_hard_limit_holds_for_what_is_kept() {
     assert_eq!((runs[0].page.kind(), pages.used()), (Kind::Free, 1));
     let_go(pages, runs[1]);
     assert!(pages.alloc(1, 1, Kind::Large).is_some());
+}
+
+#[test]
+fn a_fork_takes_every_lock_and_frees_it() {
+    let pages = supply();
+    pages.prepare_fork();
+    assert!(pages.state.try_lock().is_none());
+    // SAFETY: prepared just now, in this thread.
+    unsafe { pages.after_fork() };
+    assert!(pages.state.try_lock().is_some());
+    let huge = pages.alloc_large(9 << 20, 8, false);
+    // SAFETY: allocated above, with that size.
+    unsafe { pages.free_large(huge, 9 << 20) };
+    assert!(pages.check());
 }
