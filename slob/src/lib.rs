@@ -1,26 +1,27 @@
 #![no_std]
 #![doc = include_str!("../README.md")]
 
+mod book;
 mod check;
+mod class;
 pub mod config;
 mod fixed;
 mod ground;
 mod grow;
 mod header;
 mod heap;
-mod holes;
+mod lists;
 mod mode;
 mod paged;
 mod shared;
 mod stats;
-mod table;
 #[cfg_attr(feature = "fine", path = "unit_of_2.rs")]
 #[cfg_attr(not(feature = "fine"), path = "unit_of_8.rs")]
 mod unit;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
-mod word;
 
+pub use book::{Book, Lists};
 pub use check::Broken;
 pub use fixed::Fixed;
 pub use ground::Ground;
@@ -34,8 +35,8 @@ pub use shared::{Alone, RawLock, Shared};
 pub use stats::Stats;
 
 /// A heap over the pages of a system, which it returns: `Slob::over(&OsSource)`. For one thread at a time.
-pub type Slob<S, M = Unchecked> = Heap<Paged<S>, M>;
+pub type Slob<S, M = Unchecked, B = Lists> = Heap<Paged<S>, M, B>;
 /// A heap in a buffer, behind a lock: for `#[global_allocator]` without a system.
-pub type FixedSlob<L, M = Unchecked> = Shared<L, Fixed, M>;
+pub type FixedSlob<L, M = Unchecked, B = Lists> = Shared<L, Fixed, M, B>;
 /// A heap that grows by a callback, behind a lock.
-pub type GrowSlob<L, M = Unchecked> = Shared<L, Grow, M>;
+pub type GrowSlob<L, M = Unchecked, B = Lists> = Shared<L, Grow, M, B>;
