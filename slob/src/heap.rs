@@ -176,15 +176,25 @@ impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
     /// Asks the ground for `size` more units. False if there are none.
     fn extend(&mut self, size: usize) -> bool {
         let Some(bytes) = size.checked_mul(B::UNIT) else { return false };
-        let Some((at, len)) = self.ground.grow(bytes) else { return false };
+        match self.claim(bytes) {
+            // What came is left for good, since a table must lie in one piece: next to nothing beside what it is a table of.
+            Err(table) if G::GROWS && table > 0 => self.claim(bytes.saturating_add(2 * table)).is_ok(),
+            result => result.is_ok(),
+        }
+    }
+
+    /// Asks the ground for `bytes` and makes what comes a hole, in front of which there may be a new table. An error is the bytes of a table
+    /// that had no room, 0 if it was another.
+    fn claim(&mut self, bytes: usize) -> Result<(), usize> {
+        let (at, len) = self.ground.grow(bytes).ok_or(0_usize)?;
         if self.base.is_null() {
             self.base = at.as_ptr().wrapping_sub(at.addr().get() % B::UNIT + PAGE);
         }
-        let Some(from) = at.addr().get().checked_sub(self.base.addr()) else { return false };
+        let from = at.addr().get().checked_sub(self.base.addr()).ok_or(0_usize)?;
         let (mut from, to) = (from.div_ceil(B::UNIT), (from + len) / B::UNIT);
         let pages = to.div_ceil(B::UNITS) - 1;
         if G::GROWS && from < self.end || from >= to || pages > B::MOST {
-            return false;
+            return Err(0);
         }
         let old = self.book.parts();
         if !G::GROWS || pages > self.book.pages() {
@@ -194,7 +204,7 @@ impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
             let place = from + skip / B::UNIT;
             from = place + Self::units(bytes);
             if from >= to {
-                return false;
+                return Err(bytes);
             }
             // SAFETY: memory that was just handed out, and enough of it.
             unsafe {
@@ -207,7 +217,7 @@ impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
         if G::GROWS && old.1 > 0 && self.book.parts() != old {
             B::release(self, self.unit(old.0), Self::units(B::bytes(old.1)));
         }
-        true
+        Ok(())
     }
 
     /// Gives the pages among `at .. to` back that are free now, or takes note of them. Free are `from .. end`.
@@ -229,6 +239,18 @@ impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
             self.give_back(free);
         } else if let Some(pending) = self.ground.pending() {
             *pending = free;
+        }
+    }
+
+    /// Strikes the pages of `at .. to` from the note of those to be given back; what is left of that must be in one piece.
+    pub(crate) fn keep(&mut self, at: usize, to: usize) {
+        let (from, end) = (Self::page(at), Self::page(to - 1) + 1);
+        let Some(pending) = self.ground.pending() else { return };
+        if pending.start < end && from < pending.end {
+            let (below, above) = (pending.start..from, end..pending.end);
+            let (more, less) = if below.len() > above.len() { (below, above) } else { (above, below) };
+            *pending = more;
+            self.give_back(less);
         }
     }
 

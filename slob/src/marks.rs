@@ -1,0 +1,350 @@
+//! The second book: bits out of line that mark where holes end, and bins of holes by size (theory 2.5).
+//!
+//! ```text
+//! table:  | head of the last bin | ... | of bin 1 | of bin 0 | a bit per unit |
+//! hole:   | size | next hole | slot that leads here | ... | size |              numbers of 32 bits; may be one unit
+//! ```
+//!
+//! A *slot* is where the number of a hole stands: a bin's head, or `next` of another hole. Slots are numbered from the heap's base. What a
+//! hole says is not trusted further than that it stays within the heap.
+
+mod check;
+
+use crate::book::{Book, Find, Stretch};
+use crate::check::Broken;
+use crate::class::class;
+use crate::config::{LOOKS, PAGE, PROBES};
+use crate::ground::Ground;
+use crate::heap::Heap;
+use crate::mode::Mode;
+use crate::stats::Stats;
+use kmem_base::fault::Fault;
+
+/// The book of marks.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    /// Where the bits of unit 0 would be; in front of the table's first ones are the heads.
+    bits: *mut u32,
+    places: usize,
+    /// Bins that may have holes; the others have none.
+    bins: u64,
+}
+
+/// Bytes of a unit: what a hole needs.
+const UNIT: usize = 16;
+/// Numbers in a unit.
+const SLOTS: usize = UNIT / SLOT;
+const SLOT: usize = size_of::<u32>();
+/// The first unit.
+const FIRST: usize = PAGE / UNIT;
+/// Bits of a word.
+const WORD: usize = u32::BITS as usize;
+/// The first word that there is: it has the bit of the unit before the first.
+const LOWEST: usize = (FIRST - 1) / WORD;
+
+static NONE: [u32; 2] = [0; 2];
+
+/// What a hole's first unit says.
+#[derive(Clone, Copy)]
+struct Hole {
+    size: usize,
+    next: usize,
+    slot: usize,
+}
+
+/// Heads that a table of so many places has.
+const fn heads(places: usize) -> usize {
+    class(places * FIRST) as usize + 1
+}
+
+impl Marks {
+    /// Words of the bits, that of the unit behind the last one included.
+    const fn words(places: usize) -> usize {
+        (places + 1) * FIRST / WORD + 1 - LOWEST
+    }
+
+    /// The head of `bin`.
+    #[inline]
+    fn head(&self, bin: u32) -> *mut u32 {
+        self.bits.wrapping_add(LOWEST - 1).wrapping_sub(bin as usize)
+    }
+
+    /// Whether a hole begins or ends with `unit`. In a checked heap, whether it is free.
+    #[inline]
+    fn is_marked(&self, unit: usize) -> bool {
+        // SAFETY: whoever asks for a unit of the heap or a neighbour of one asks for a bit of the table.
+        unsafe { self.bits.wrapping_add(unit / WORD).read() >> (unit % WORD) & 1 != 0 }
+    }
+
+    /// Whether a word begins with `unit`, and nothing in it is marked.
+    fn is_clear(&self, unit: usize) -> bool {
+        // SAFETY: as above.
+        unit.is_multiple_of(WORD) && unsafe { self.bits.wrapping_add(unit / WORD).read() == 0 }
+    }
+
+    #[inline]
+    fn mark(&self, unit: usize, on: bool) {
+        let (word, bit) = (self.bits.wrapping_add(unit / WORD), 1 << (unit % WORD));
+        // SAFETY: as above.
+        unsafe { word.write(if on { word.read() | bit } else { word.read() & !bit }) }
+    }
+
+    /// Marks all of `from .. to`, or none.
+    fn fill(&self, from: usize, to: usize, on: bool) {
+        let mut unit = from;
+        while unit < to {
+            if unit.is_multiple_of(WORD) && to - unit >= WORD {
+                // SAFETY: as above.
+                unsafe { self.bits.wrapping_add(unit / WORD).write(if on { u32::MAX } else { 0 }) }
+                unit += WORD;
+            } else {
+                self.mark(unit, on);
+                unit += 1;
+            }
+        }
+    }
+}
+
+impl<G: Ground, M: Mode> Heap<G, M, Marks> {
+    #[inline]
+    fn slot(&self, slot: usize) -> *mut u32 {
+        self.base.cast::<u32>().wrapping_add(slot)
+    }
+
+    /// Number of the slot at `at`.
+    #[inline]
+    fn number(&self, at: *mut u32) -> usize {
+        at.addr().wrapping_sub(self.base.addr()) / SLOT
+    }
+
+    /// Whether `unit` is one of the heap's.
+    #[inline]
+    fn has(&self, unit: usize) -> bool {
+        unit.wrapping_sub(FIRST) < self.end - FIRST
+    }
+
+    #[inline]
+    fn read(&self, slot: usize) -> usize {
+        // SAFETY: whoever asks has seen to it that the slot is in a unit of the heap.
+        unsafe { self.slot(slot).read() as usize }
+    }
+
+    #[inline]
+    fn write(&self, slot: usize, value: usize) {
+        // SAFETY: as above, and of a hole or a head.
+        unsafe { self.slot(slot).write(value as u32) }
+    }
+
+    /// What the hole at `at` says, a unit of the heap.
+    #[inline]
+    fn hole(&self, at: usize) -> Hole {
+        let slot = at * SLOTS;
+        Hole { size: self.read(slot), next: self.read(slot + 1), slot: self.read(slot + 2) }
+    }
+
+    /// Makes `size` units at `at` a hole, unless they are none.
+    fn link(&mut self, at: usize, size: usize) {
+        if size == 0 {
+            return;
+        }
+        let bin = class(size);
+        let head = self.number(self.book.head(bin));
+        let (slot, next) = (at * SLOTS, self.read(head));
+        self.write(slot, size);
+        self.write(slot + 1, next);
+        self.write(slot + 2, head);
+        self.write((at + size) * SLOTS - 1, size);
+        self.write(head, at);
+        if self.has(next) {
+            self.write(next * SLOTS + 2, slot + 1);
+        }
+        self.book.bins |= 1 << bin;
+        self.mark_ends(at, size, true);
+    }
+
+    /// Makes the hole of `size` units at `at` none.
+    fn unlink(&mut self, at: usize, size: usize) {
+        let hole = self.hole(at);
+        if self.has(hole.slot / SLOTS) {
+            self.write(hole.slot, hole.next);
+        }
+        if self.has(hole.next) {
+            self.write(hole.next * SLOTS + 2, hole.slot);
+        }
+        self.mark_ends(at, size, false);
+    }
+
+    #[inline]
+    fn mark_ends(&self, at: usize, size: usize, on: bool) {
+        if !M::CHECKED {
+            self.book.mark(at, on);
+            self.book.mark(at + size - 1, on);
+        }
+    }
+
+    /// A hole of `bin` for `size` units aligned to `align` bytes: the tightest of the first `looks`, of which those taken are counted off.
+    #[inline]
+    fn look(&self, bin: u32, size: usize, align: usize, looks: &mut usize) -> Option<Find> {
+        let (mut find, mut limit) = (None, usize::MAX);
+        let mut at = self.read(self.number(self.book.head(bin)));
+        while *looks > 0 && self.has(at) {
+            *looks -= 1;
+            M::probe();
+            if M::CHECKED && !self.vet_hole(at) {
+                break;
+            }
+            let hole = self.hole(at);
+            let place = self.aligned(at, align);
+            if hole.size < limit && hole.size <= self.end - at && place + size <= at + hole.size {
+                (find, limit) = (Some(Find { hole: Stretch { at, size: hole.size }, at: place }), hole.size);
+                if limit == size {
+                    break;
+                }
+            }
+            at = hole.next;
+        }
+        find
+    }
+}
+
+impl Book for Marks {
+    const UNIT: usize = UNIT;
+    /// Slots are numbered with 32 bits: 16 GiB.
+    const MOST: usize = (1 << 22) - 2;
+    const ALIGN: usize = align_of::<u32>();
+    const EMPTY: Self = Self { bits: (&raw const NONE).cast_mut().cast::<u32>().wrapping_sub(LOWEST), places: 0, bins: 0 };
+
+    fn pages(&self) -> usize {
+        self.places
+    }
+
+    fn parts(&self) -> (*mut u8, usize) {
+        (self.bits.wrapping_add(LOWEST).wrapping_sub(heads(self.places)).cast(), self.places)
+    }
+
+    fn places(pages: usize) -> usize {
+        pages
+    }
+
+    fn bytes(places: usize) -> usize {
+        (heads(places) + Self::words(places)) * SLOT
+    }
+
+    unsafe fn open<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, at: *mut u8, places: usize) {
+        let old = heap.book;
+        heap.book.bits = at.cast::<u32>().wrapping_add(heads(places)).wrapping_sub(LOWEST);
+        heap.book.places = places;
+        if !G::GROWS || old.places == 0 {
+            return;
+        }
+        // SAFETY: both tables have that many words.
+        unsafe {
+            let words = old.bits.wrapping_add(LOWEST);
+            words.copy_to_nonoverlapping(heap.book.bits.wrapping_add(LOWEST), Self::words(old.places));
+        }
+        for bin in 0..heads(old.places) as u32 {
+            let (head, first) = (heap.number(heap.book.head(bin)), heap.read(heap.number(old.head(bin))));
+            heap.write(head, first);
+            if heap.has(first) {
+                heap.write(first * SLOTS + 2, head);
+            }
+        }
+    }
+
+    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Option<Find> {
+        let own = class(size);
+        // From here on any hole has room.
+        let sure = !1 << class(size + align / UNIT);
+        let mut bins = heap.book.bins & !0 << own;
+        let mut probes = PROBES;
+        while bins != 0 && probes > 0 {
+            let bin = bins.trailing_zeros();
+            let last = bins & sure == 0;
+            let looks = if last { probes } else { probes.min(LOOKS) };
+            let mut left = looks;
+            let find = heap.look(bin, size, align, &mut left);
+            if find.is_some() {
+                return find;
+            }
+            if looks == left {
+                heap.book.bins &= !(1 << bin);
+            }
+            probes -= looks - left;
+            bins &= bins - 1;
+            if probes < PROBES / 2 && !last {
+                bins &= sure;
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn take<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, hole: Stretch, at: usize, size: usize) {
+        heap.unlink(hole.at, hole.size);
+        heap.link(hole.at, at - hole.at);
+        heap.link(at + size, hole.at + hole.size - at - size);
+        if M::CHECKED {
+            heap.book.fill(at, at + size, false);
+        }
+        if G::RETURNS {
+            // With what the holes around say, which lies next to it.
+            heap.keep(at - 1, at + size + 1);
+        }
+    }
+
+    #[inline]
+    fn release<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, at: usize, size: usize) {
+        let to = at + size;
+        let (after, before) = (Self::ahead(heap, to), Self::back(heap, at));
+        if after > 0 {
+            heap.unlink(to, after);
+        }
+        if before > 0 {
+            heap.unlink(at - before, before);
+        }
+        if M::CHECKED {
+            heap.book.fill(at, to, true);
+        }
+        heap.link(at - before, before + size + after);
+        // But for both ends, which say how large the hole is. What said so before is no end any more.
+        let (from, end) = ((at - before + 1).div_ceil(FIRST), (to + after - 1) / FIRST);
+        if G::RETURNS && from < end {
+            heap.retire(at - 1, to + 1, from, end);
+        }
+    }
+
+    #[inline]
+    fn ahead<G: Ground, M: Mode>(heap: &Heap<G, M, Self>, at: usize) -> usize {
+        if !heap.book.is_marked(at) {
+            return 0;
+        }
+        let size = heap.read(at * SLOTS);
+        if size <= heap.end - at { size } else { 0 }
+    }
+
+    #[inline]
+    fn back<G: Ground, M: Mode>(heap: &Heap<G, M, Self>, at: usize) -> usize {
+        if !heap.book.is_marked(at - 1) {
+            return 0;
+        }
+        let size = heap.read(at * SLOTS - 1);
+        if size <= at - FIRST { size } else { 0 }
+    }
+
+    fn is_free<G: Ground, M: Mode>(_: &Heap<G, M, Self>, _: usize) -> bool {
+        // What is taken is struck from the note of them (`Heap::keep`).
+        true
+    }
+
+    fn vet<G: Ground, M: Mode>(heap: &Heap<G, M, Self>, at: usize, size: usize) -> Result<(), Fault> {
+        heap.vet_block(at, size)
+    }
+
+    fn check<G: Ground, M: Mode>(heap: &Heap<G, M, Self>) -> Result<(), Broken> {
+        heap.check_marks()
+    }
+
+    fn tally<G: Ground, M: Mode>(heap: &Heap<G, M, Self>, stats: &mut Stats) {
+        heap.tally_holes(stats);
+    }
+}
