@@ -4,20 +4,31 @@ mod common;
 
 use common::{Strict, faults};
 use kmem_base::fault::Fault;
-use kmem_slob::{Fixed, Heap, Unchecked};
+use kmem_slob::{Book, Fixed, Heap, Unchecked};
 use kmem_testkit::SplitMix64;
 use std::alloc::Layout;
+
+both!(
+    a_double_free,
+    a_size_that_reaches_into_a_hole,
+    memory_of_somebody_else,
+    the_table,
+    an_address_that_is_no_block,
+    a_write_after_free,
+    a_resize_of_what_is_free,
+    no_list_leads_out_of_its_page_or_in_circles
+);
 
 fn buffer(len: usize) -> &'static mut [u8] {
     Vec::leak(vec![0; len])
 }
 
-fn heap() -> Heap<Fixed, Strict> {
+fn heap<B: Book>() -> Heap<Fixed, Strict, B> {
     Heap::new(Fixed::new(buffer(1 << 16)))
 }
 
 /// Frees `at`, which is a mistake; returns what the heap said.
-fn mistake(heap: &mut Heap<Fixed, Strict>, at: *mut u8, layout: Layout) -> Vec<(Fault, usize)> {
+fn mistake<B: Book>(heap: &mut Heap<Fixed, Strict, B>, at: *mut u8, layout: Layout) -> Vec<(Fault, usize)> {
     let before = heap.stats();
     // SAFETY: a checked heap refuses.
     unsafe { heap.dealloc(at, layout) };
@@ -25,9 +36,8 @@ fn mistake(heap: &mut Heap<Fixed, Strict>, at: *mut u8, layout: Layout) -> Vec<(
     faults()
 }
 
-#[test]
-fn a_double_free() {
-    let mut heap = heap();
+fn a_double_free<B: Book>() {
+    let mut heap = heap::<B>();
     for size in [2, 8, 100, 4096, 9000] {
         let layout = Layout::from_size_align(size, 2).unwrap();
         let (block, _keep) = (heap.alloc(layout), heap.alloc(layout));
@@ -37,18 +47,16 @@ fn a_double_free() {
     }
 }
 
-#[test]
-fn a_size_that_reaches_into_a_hole() {
-    let mut heap = heap();
+fn a_size_that_reaches_into_a_hole<B: Book>() {
+    let mut heap = heap::<B>();
     let layout = Layout::from_size_align(64, 8).unwrap();
     let block = heap.alloc(layout);
     let wrong = Layout::from_size_align(128, 8).unwrap();
     assert_eq!(mistake(&mut heap, block, wrong), [(Fault::DoubleFree, block.addr())]);
 }
 
-#[test]
-fn memory_of_somebody_else() {
-    let mut heap = heap();
+fn memory_of_somebody_else<B: Book>() {
+    let mut heap = heap::<B>();
     let layout = Layout::new::<u64>();
     let block = heap.alloc(layout);
     let (mut other, far) = (0_u64, block.wrapping_add(1 << 20));
@@ -59,20 +67,18 @@ fn memory_of_somebody_else() {
     assert_eq!(mistake(&mut heap, block, large), [(Fault::Foreign, block.addr())], "larger than all there is");
 }
 
-#[test]
-fn the_table() {
+fn the_table<B: Book>() {
     let buffer = buffer(1 << 16);
     let start = buffer.as_mut_ptr();
-    let mut heap = Heap::<_, Strict>::new(Fixed::new(buffer));
+    let mut heap = Heap::<_, Strict, B>::new(Fixed::new(buffer));
     let layout = Layout::new::<u64>();
     heap.alloc(layout);
     let table = start.wrapping_add(start.align_offset(8));
     assert_eq!(mistake(&mut heap, table, layout), [(Fault::Foreign, table.addr())]);
 }
 
-#[test]
-fn an_address_that_is_no_block() {
-    let mut heap = heap();
+fn an_address_that_is_no_block<B: Book>() {
+    let mut heap = heap::<B>();
     let layout = Layout::from_size_align(64, 16).unwrap();
     let block = heap.alloc(layout);
     for skew in [1, 8] {
@@ -81,9 +87,8 @@ fn an_address_that_is_no_block() {
     }
 }
 
-#[test]
-fn a_write_after_free() {
-    let mut heap = heap();
+fn a_write_after_free<B: Book>() {
+    let mut heap = heap::<B>();
     let layout = Layout::from_size_align(64, 8).unwrap();
     let blocks: Vec<_> = (0..8).map(|_| heap.alloc(layout)).collect();
     // SAFETY: live; then the mistake.
@@ -98,9 +103,8 @@ fn a_write_after_free() {
     assert!(faults().iter().all(|(fault, _)| *fault == Fault::Corrupted));
 }
 
-#[test]
-fn a_resize_of_what_is_free() {
-    let mut heap = heap();
+fn a_resize_of_what_is_free<B: Book>() {
+    let mut heap = heap::<B>();
     let layout = Layout::from_size_align(64, 8).unwrap();
     let (block, _keep) = (heap.alloc(layout), heap.alloc(layout));
     // SAFETY: a checked heap refuses the second.
@@ -112,8 +116,7 @@ fn a_resize_of_what_is_free() {
 }
 
 /// Free memory is overwritten with anything; whatever comes of it, every operation ends, and writes nothing outside the buffer.
-#[test]
-fn no_list_leads_out_of_its_page_or_in_circles() {
+fn no_list_leads_out_of_its_page_or_in_circles<B: Book>() {
     for seed in 0..200 {
         let mut rng = SplitMix64::new(seed);
         let memory = buffer(6 * 4096);
@@ -121,7 +124,7 @@ fn no_list_leads_out_of_its_page_or_in_circles() {
         let (guard, len) = (4096, memory.len() - 2 * 4096);
         let start = memory.as_mut_ptr().wrapping_add(guard);
         // SAFETY: within the buffer.
-        let mut heap = Heap::<_, Unchecked>::new(unsafe { Fixed::from_raw(start, len) });
+        let mut heap = Heap::<_, Unchecked, B>::new(unsafe { Fixed::from_raw(start, len) });
         let mut blocks = Vec::new();
         for step in 0..400 {
             let layout = Layout::from_size_align(rng.between(1, 200), 1 << rng.below(5)).unwrap();
