@@ -82,23 +82,25 @@ impl Marks {
         unit.is_multiple_of(WORD) && unsafe { self.bits.wrapping_add(unit / WORD).read() == 0 }
     }
 
+    /// Marks `unit`, or does not any more, if `bit` is 1.
     #[inline]
-    fn mark(&self, unit: usize, on: bool) {
-        let (word, bit) = (self.bits.wrapping_add(unit / WORD), 1 << (unit % WORD));
+    fn flip(&self, unit: usize, bit: u32) {
+        let word = self.bits.wrapping_add(unit / WORD);
         // SAFETY: as above.
-        unsafe { word.write(if on { word.read() | bit } else { word.read() & !bit }) }
+        unsafe { word.write(word.read() ^ bit << (unit % WORD)) }
     }
 
-    /// Marks all of `from .. to`, or none.
-    fn fill(&self, from: usize, to: usize, on: bool) {
+    /// Marks all of `from .. to`, or none any more: a checked heap's way.
+    fn flip_all(&self, from: usize, to: usize) {
         let mut unit = from;
         while unit < to {
             if unit.is_multiple_of(WORD) && to - unit >= WORD {
+                let word = self.bits.wrapping_add(unit / WORD);
                 // SAFETY: as above.
-                unsafe { self.bits.wrapping_add(unit / WORD).write(if on { u32::MAX } else { 0 }) }
+                unsafe { word.write(!word.read()) }
                 unit += WORD;
             } else {
-                self.mark(unit, on);
+                self.flip(unit, 1);
                 unit += 1;
             }
         }
@@ -124,22 +126,22 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
     }
 
     #[inline]
-    fn read(&self, slot: usize) -> usize {
+    fn get(&self, slot: *mut u32) -> usize {
         // SAFETY: whoever asks has seen to it that the slot is in a unit of the heap.
-        unsafe { self.slot(slot).read() as usize }
+        unsafe { slot.read() as usize }
     }
 
     #[inline]
-    fn write(&self, slot: usize, value: usize) {
+    fn put(&self, slot: *mut u32, value: usize) {
         // SAFETY: as above, and of a hole or a head.
-        unsafe { self.slot(slot).write(value as u32) }
+        unsafe { slot.write(value as u32) }
     }
 
     /// What the hole at `at` says, a unit of the heap.
     #[inline]
     fn hole(&self, at: usize) -> Hole {
-        let slot = at * SLOTS;
-        Hole { size: self.read(slot), next: self.read(slot + 1), slot: self.read(slot + 2) }
+        let slot = self.slot(at * SLOTS);
+        Hole { size: self.get(slot), next: self.get(slot.wrapping_add(1)), slot: self.get(slot.wrapping_add(2)) }
     }
 
     /// Makes `size` units at `at` a hole, unless they are none.
@@ -148,62 +150,39 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
             return;
         }
         let bin = class(size);
-        let head = self.number(self.book.head(bin));
-        let (slot, next) = (at * SLOTS, self.read(head));
-        self.write(slot, size);
-        self.write(slot + 1, next);
-        self.write(slot + 2, head);
-        self.write((at + size) * SLOTS - 1, size);
-        self.write(head, at);
-        if self.has(next) {
-            self.write(next * SLOTS + 2, slot + 1);
-        }
         self.book.bins |= 1 << bin;
-        self.mark_ends(at, size, true);
+        let (head, hole) = (self.book.head(bin), self.slot(at * SLOTS));
+        let next = self.get(head);
+        self.put(head, at);
+        self.put(hole, size);
+        self.put(hole.wrapping_add(1), next);
+        self.put(hole.wrapping_add(2), self.number(head));
+        self.put(hole.wrapping_add(size * SLOTS - 1), size);
+        if self.has(next) {
+            self.put(self.slot(next * SLOTS + 2), at * SLOTS + 1);
+        }
+        self.flip_ends(at, size);
     }
 
     /// Makes the hole of `size` units at `at` none.
     fn unlink(&mut self, at: usize, size: usize) {
         let hole = self.hole(at);
         if self.has(hole.slot / SLOTS) {
-            self.write(hole.slot, hole.next);
+            self.put(self.slot(hole.slot), hole.next);
         }
         if self.has(hole.next) {
-            self.write(hole.next * SLOTS + 2, hole.slot);
+            self.put(self.slot(hole.next * SLOTS + 2), hole.slot);
         }
-        self.mark_ends(at, size, false);
+        self.flip_ends(at, size);
     }
 
+    /// Marks both ends of a hole, or does not any more.
     #[inline]
-    fn mark_ends(&self, at: usize, size: usize, on: bool) {
+    fn flip_ends(&self, at: usize, size: usize) {
         if !M::CHECKED {
-            self.book.mark(at, on);
-            self.book.mark(at + size - 1, on);
+            self.book.flip(at, 1);
+            self.book.flip(at + size - 1, u32::from(size > 1));
         }
-    }
-
-    /// A hole of `bin` for `size` units aligned to `align` bytes: the tightest of the first `looks`, of which those taken are counted off.
-    #[inline]
-    fn look(&self, bin: u32, size: usize, align: usize, looks: &mut usize) -> Option<Find> {
-        let (mut find, mut limit) = (None, usize::MAX);
-        let mut at = self.read(self.number(self.book.head(bin)));
-        while *looks > 0 && self.has(at) {
-            *looks -= 1;
-            M::probe();
-            if M::CHECKED && !self.vet_hole(at) {
-                break;
-            }
-            let hole = self.hole(at);
-            let place = self.aligned(at, align);
-            if hole.size < limit && hole.size <= self.end - at && place + size <= at + hole.size {
-                (find, limit) = (Some(Find { hole: Stretch { at, size: hole.size }, at: place }), hole.size);
-                if limit == size {
-                    break;
-                }
-            }
-            at = hole.next;
-        }
-        find
     }
 }
 
@@ -243,39 +222,53 @@ impl Book for Marks {
             words.copy_to_nonoverlapping(heap.book.bits.wrapping_add(LOWEST), Self::words(old.places));
         }
         for bin in 0..heads(old.places) as u32 {
-            let (head, first) = (heap.number(heap.book.head(bin)), heap.read(heap.number(old.head(bin))));
-            heap.write(head, first);
+            let (head, first) = (heap.book.head(bin), heap.get(old.head(bin)));
+            heap.put(head, first);
             if heap.has(first) {
-                heap.write(first * SLOTS + 2, head);
+                heap.put(heap.slot(first * SLOTS + 2), heap.number(head));
             }
         }
     }
 
     fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Option<Find> {
         let own = class(size);
-        // From here on any hole has room.
-        let sure = !1 << class(size + align / UNIT);
         let mut bins = heap.book.bins & !0 << own;
-        let mut probes = PROBES;
+        // From here on any hole has room.
+        let sure = bins & !1 << class(size + (align - 1) / UNIT);
+        let mut least = 0;
+        if sure != 0 {
+            bins &= sure | 1 << own;
+            least = PROBES - LOOKS;
+        }
+        let (mut probes, mut find, mut limit) = (PROBES, None, usize::MAX);
         while bins != 0 && probes > 0 {
             let bin = bins.trailing_zeros();
-            let last = bins & sure == 0;
-            let looks = if last { probes } else { probes.min(LOOKS) };
-            let mut left = looks;
-            let find = heap.look(bin, size, align, &mut left);
-            if find.is_some() {
-                return find;
-            }
-            if looks == left {
+            bins &= bins - 1;
+            let mut at = heap.get(heap.book.head(bin));
+            if at == 0 {
                 heap.book.bins &= !(1 << bin);
             }
-            probes -= looks - left;
-            bins &= bins - 1;
-            if probes < PROBES / 2 && !last {
-                bins &= sure;
+            while probes > least && heap.has(at) {
+                probes -= 1;
+                M::probe();
+                if M::CHECKED && !heap.vet_hole(at) {
+                    break;
+                }
+                let (hole, place) = (heap.hole(at), heap.aligned(at, align));
+                if hole.size < limit && hole.size <= heap.end - at && place + size <= at + hole.size {
+                    (find, limit) = (Some(Find { hole: Stretch { at, size: hole.size }, at: place }), hole.size);
+                    if limit == size {
+                        break;
+                    }
+                }
+                at = hole.next;
             }
+            if find.is_some() {
+                break;
+            }
+            least = least.saturating_sub(LOOKS);
         }
-        None
+        find
     }
 
     #[inline]
@@ -284,7 +277,7 @@ impl Book for Marks {
         heap.link(hole.at, at - hole.at);
         heap.link(at + size, hole.at + hole.size - at - size);
         if M::CHECKED {
-            heap.book.fill(at, at + size, false);
+            heap.book.flip_all(at, at + size);
         }
         if G::RETURNS {
             // With what the holes around say, which lies next to it.
@@ -303,7 +296,7 @@ impl Book for Marks {
             heap.unlink(at - before, before);
         }
         if M::CHECKED {
-            heap.book.fill(at, to, true);
+            heap.book.flip_all(at, to);
         }
         heap.link(at - before, before + size + after);
         // But for both ends, which say how large the hole is. What said so before is no end any more.
@@ -318,7 +311,7 @@ impl Book for Marks {
         if !heap.book.is_marked(at) {
             return 0;
         }
-        let size = heap.read(at * SLOTS);
+        let size = heap.get(heap.slot(at * SLOTS));
         if size <= heap.end - at { size } else { 0 }
     }
 
@@ -327,7 +320,7 @@ impl Book for Marks {
         if !heap.book.is_marked(at - 1) {
             return 0;
         }
-        let size = heap.read(at * SLOTS - 1);
+        let size = heap.get(heap.slot(at * SLOTS - 1));
         if size <= at - FIRST { size } else { 0 }
     }
 

@@ -52,7 +52,7 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
 
     /// The holes of a bin are of its class; returns how many are left of `holes`.
     fn check_bin(&self, bin: u32, mut holes: usize) -> Result<usize, Broken> {
-        let mut at = if self.book.parts().1 > 0 { self.read(self.number(self.book.head(bin))) } else { 0 };
+        let mut at = if self.book.parts().1 > 0 { self.get(self.book.head(bin)) } else { 0 };
         require(at == 0 || self.book.bins >> bin & 1 != 0, "bins that are said to be empty are", 0)?;
         while at != 0 {
             require(self.is_sound(at), "bins lead to holes", 0)?;
@@ -81,9 +81,10 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
             return false;
         }
         let end = at + hole.size;
-        let ends = self.read(end * SLOTS - 1) == hole.size && marked(at) && marked(end - 1) && !marked(at - 1) && !marked(end);
+        let ends =
+            self.get(self.slot(end * SLOTS - 1)) == hole.size && marked(at) && marked(end - 1) && !marked(at - 1) && !marked(end);
         let next = hole.next == 0 || self.has(hole.next) && self.hole(hole.next).slot == at * SLOTS + 1;
-        ends && next && self.read(hole.slot) == at
+        ends && next && self.get(self.slot(hole.slot)) == at
     }
 
     /// The same; reports it if not.
@@ -103,7 +104,7 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
         let (end, after, before) = (at + size, Marks::ahead(self, at + size), Marks::back(self, at));
         let behind = !self.book.is_marked(end) || self.is_sound(end);
         let sound = behind && (!self.book.is_marked(at - 1) || before > 0 && self.is_sound(at - before));
-        let first = self.read(self.number(self.book.head(class(before + size + after))));
+        let first = self.get(self.book.head(class(before + size + after)));
         if sound && (first == 0 || self.is_sound(first)) { Ok(()) } else { Err(Fault::Corrupted) }
     }
 }
