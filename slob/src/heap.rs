@@ -164,7 +164,13 @@ impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
 
     /// The first unit from `at` on that is aligned to `align` bytes.
     pub(crate) fn aligned(&self, at: usize, align: usize) -> usize {
-        at + (self.address(at).addr().wrapping_neg() & (align - 1)) / B::UNIT
+        at + self.skew(at, align)
+    }
+
+    /// Units from `at` on that are in front of it.
+    #[inline]
+    pub(crate) fn skew(&self, at: usize, align: usize) -> usize {
+        (self.address(at).addr().wrapping_neg() & (align - 1)) / B::UNIT
     }
 
     /// Copies `size` units, which may overlap.

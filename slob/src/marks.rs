@@ -240,35 +240,33 @@ impl Book for Marks {
             bins &= sure | 1 << own;
             least = PROBES - LOOKS;
         }
-        let (mut probes, mut find, mut limit) = (PROBES, None, usize::MAX);
-        while bins != 0 && probes > 0 {
+        let (mut probes, mut best, mut limit) = (PROBES, 0, usize::MAX);
+        while best == 0 && bins != 0 {
             let bin = bins.trailing_zeros();
             bins &= bins - 1;
             let mut at = heap.get(heap.book.head(bin));
             if at == 0 {
-                heap.book.bins &= !(1 << bin);
+                heap.book.bins ^= 1 << bin;
             }
-            while probes > least && heap.has(at) {
+            while probes > least && limit > size && heap.has(at) {
                 probes -= 1;
                 M::probe();
                 if M::CHECKED && !heap.vet_hole(at) {
                     break;
                 }
-                let (hole, place) = (heap.hole(at), heap.aligned(at, align));
-                if hole.size < limit && hole.size <= heap.end - at && place + size <= at + hole.size {
-                    (find, limit) = (Some(Find { hole: Stretch { at, size: hole.size }, at: place }), hole.size);
-                    if limit == size {
-                        break;
-                    }
+                let hole = heap.hole(at);
+                if hole.size < limit && size + heap.skew(at, align) <= hole.size {
+                    (best, limit) = (at, hole.size);
                 }
                 at = hole.next;
             }
-            if find.is_some() {
-                break;
-            }
             least = least.saturating_sub(LOOKS);
         }
-        find
+        // Where a hole was overwritten, it may claim to be anything.
+        if limit > heap.end - best {
+            return None;
+        }
+        Some(Find { hole: Stretch { at: best, size: limit }, at: best + heap.skew(best, align) })
     }
 
     #[inline]
