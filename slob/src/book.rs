@@ -11,17 +11,10 @@ use kmem_base::fault::Fault;
 pub use crate::lists::Lists;
 
 /// A free stretch, in units.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Stretch {
     pub(crate) at: usize,
     pub(crate) size: usize,
-}
-
-/// Where in which hole a block fits.
-#[derive(Clone, Copy, Debug)]
-pub struct Find {
-    pub(crate) hole: Stretch,
-    pub(crate) at: usize,
 }
 
 /// How a heap knows where its memory is free: [`Lists`] or [`Marks`](crate::Marks). What it notes down outside of the free memory itself is its
@@ -56,8 +49,8 @@ pub trait Book: Copy {
     /// [`Self::bytes`] bytes there are zero, aligned to [`Self::ALIGN`], and the table's; `places` are at least those of the one before.
     unsafe fn open<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, at: *mut u8, places: usize);
 
-    /// A hole for `size` units aligned to `align` bytes, by a bounded search (theory 6.1).
-    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Option<Find>;
+    /// A hole for `size` units aligned to `align` bytes, by a bounded search (theory 6.1); one of no units if there is none.
+    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Stretch;
 
     /// Takes `size` units at `at` out of `hole`.
     fn take<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, hole: Stretch, at: usize, size: usize);

@@ -114,9 +114,11 @@ impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
     fn place(&mut self, size: usize, align: usize, limit: usize) -> Option<usize> {
         // The first time the table may take what was got, or it may not adjoin what was there.
         for attempt in 0.. {
-            if let Some(find) = B::find(self, size, align).filter(|find| find.hole.size < limit) {
-                B::take(self, find.hole, find.at, size);
-                return Some(find.at);
+            let hole = B::find(self, size, align);
+            if hole.size > 0 && hole.size < limit {
+                let at = self.aligned(hole.at, align);
+                B::take(self, hole, at, size);
+                return Some(at);
             }
             let tail = if G::GROWS && attempt < 2 { B::back(self, self.end) } else { 0 };
             if limit < usize::MAX || !self.extend((size + align / B::UNIT).saturating_sub(tail)) {

@@ -5,7 +5,7 @@ mod holes;
 mod table;
 mod word;
 
-use crate::book::{Book, Find, Stretch};
+use crate::book::{Book, Stretch};
 use crate::check::Broken;
 use crate::class::class;
 use crate::config::{PAGE, PROBES, UNIT, UNITS};
@@ -27,23 +27,24 @@ impl<G: Ground, M: Mode> Heap<G, M, Lists> {
     }
 
     /// A hole for `size` units aligned to `align` bytes: of the classes from theirs on, the first sixteen pages that have one (theory 6.1).
-    fn find(&self, size: usize, align: usize) -> Option<Find> {
+    fn find(&self, size: usize, align: usize) -> Stretch {
         let own = 1_u64 << class(size);
         let mut classes = self.book.classes() & own.wrapping_neg();
         let (mut probes, mut from) = (PROBES, 0);
         while probes >= GROUP {
             // No larger hole: one that is just as large may be further on.
             let lowest = if classes == 0 { own } else { classes & classes.wrapping_neg() };
-            let group = self.book.next(from, lowest)?;
+            let group = self.book.next(from, lowest);
+            let Some(group) = group else { break };
             for page in group..group + GROUP {
                 let word = self.book.word(page);
                 let may_fit = word.bit() == lowest && (word.ends_free() || word.largest() >= size);
                 if may_fit && (!M::CHECKED || self.vet_list(page)) {
                     probes -= 1;
                     M::probe();
-                    let find = self.scan(page, size, align).0;
-                    if find.is_some() {
-                        return find;
+                    let hole = self.scan(page, size, align).0;
+                    if hole.size > 0 {
+                        return hole;
                     }
                 }
             }
@@ -56,14 +57,14 @@ impl<G: Ground, M: Mode> Heap<G, M, Lists> {
                 classes &= !1 << class(size + align / UNIT);
             }
         }
-        None
+        Stretch::default()
     }
 
     /// The tightest hole of `page` for `size` units aligned to `align` bytes, and what the table has to know of the page.
     #[inline(never)]
-    fn scan(&self, page: usize, size: usize, align: usize) -> (Option<Find>, Word) {
+    fn scan(&self, page: usize, size: usize, align: usize) -> (Stretch, Word) {
         let (mut word, list, start) = (self.book.word(page), self.list(page), page * UNITS);
-        let (mut find, mut limit) = (None, usize::MAX);
+        let (mut find, mut limit) = (Stretch::default(), usize::MAX);
         let (mut most, mut largest, mut tail) = (0, 0, false);
         let mut next = word.first();
         if next == 0 && self.book.word(page - 1).ends_free() {
@@ -81,10 +82,9 @@ impl<G: Ground, M: Mode> Heap<G, M, Lists> {
             }
             most = most.max(length);
             if length >= size && length < limit {
-                let hole = Stretch { at: start + next, size: length };
-                let at = self.aligned(hole.at, align);
-                if at + size <= hole.at + length {
-                    (find, limit) = (Some(Find { hole, at }), length);
+                let at = start + next;
+                if size + self.skew(at, align) <= length {
+                    (find, limit) = (Stretch { at, size: length }, length);
                 }
             }
             next = hole.next;
@@ -263,7 +263,7 @@ impl Book for Lists {
     }
 
     #[inline]
-    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Option<Find> {
+    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Stretch {
         heap.find(size, align)
     }
 

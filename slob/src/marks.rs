@@ -10,10 +10,10 @@
 
 mod check;
 
-use crate::book::{Book, Find, Stretch};
+use crate::book::{Book, Stretch};
 use crate::check::Broken;
 use crate::class::class;
-use crate::config::{LOOKS, PAGE, PROBES};
+use crate::config::{CLASSES, LOOKS, PAGE, PROBES};
 use crate::ground::Ground;
 use crate::heap::Heap;
 use crate::mode::Mode;
@@ -52,10 +52,8 @@ struct Hole {
     slot: usize,
 }
 
-/// Heads that a table of so many places has.
-const fn heads(places: usize) -> usize {
-    class(places * FIRST) as usize + 1
-}
+/// Bins.
+const HEADS: usize = CLASSES as usize;
 
 impl Marks {
     /// Words of the bits, that of the unit behind the last one included.
@@ -198,7 +196,7 @@ impl Book for Marks {
     }
 
     fn parts(&self) -> (*mut u8, usize) {
-        (self.bits.wrapping_add(LOWEST).wrapping_sub(heads(self.places)).cast(), self.places)
+        (self.bits.wrapping_add(LOWEST).wrapping_sub(HEADS).cast(), self.places)
     }
 
     fn places(pages: usize) -> usize {
@@ -206,12 +204,12 @@ impl Book for Marks {
     }
 
     fn bytes(places: usize) -> usize {
-        (heads(places) + Self::words(places)) * SLOT
+        (HEADS + Self::words(places)) * SLOT
     }
 
     unsafe fn open<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, at: *mut u8, places: usize) {
         let old = heap.book;
-        heap.book.bits = at.cast::<u32>().wrapping_add(heads(places)).wrapping_sub(LOWEST);
+        heap.book.bits = at.cast::<u32>().wrapping_add(HEADS).wrapping_sub(LOWEST);
         heap.book.places = places;
         if !G::GROWS || old.places == 0 {
             return;
@@ -221,7 +219,7 @@ impl Book for Marks {
             let words = old.bits.wrapping_add(LOWEST);
             words.copy_to_nonoverlapping(heap.book.bits.wrapping_add(LOWEST), Self::words(old.places));
         }
-        for bin in 0..heads(old.places) as u32 {
+        for bin in 0..CLASSES {
             let (head, first) = (heap.book.head(bin), heap.get(old.head(bin)));
             heap.put(head, first);
             if heap.has(first) {
@@ -230,7 +228,7 @@ impl Book for Marks {
         }
     }
 
-    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Option<Find> {
+    fn find<G: Ground, M: Mode>(heap: &mut Heap<G, M, Self>, size: usize, align: usize) -> Stretch {
         let own = class(size);
         let mut bins = heap.book.bins & !0 << own;
         // From here on any hole has room.
@@ -263,10 +261,7 @@ impl Book for Marks {
             least = least.saturating_sub(LOOKS);
         }
         // Where a hole was overwritten, it may claim to be anything.
-        if limit > heap.end - best {
-            return None;
-        }
-        Some(Find { hole: Stretch { at: best, size: limit }, at: best + heap.skew(best, align) })
+        if limit > heap.end - best { Stretch::default() } else { Stretch { at: best, size: limit } }
     }
 
     #[inline]

@@ -1,9 +1,10 @@
 //! The invariants of the marks (theory 4.2), walked; and what a checked heap verifies before it believes its program.
 
-use super::{FIRST, Marks, SLOTS, UNIT, WORD, heads};
+use super::{FIRST, Marks, SLOTS, UNIT, WORD};
 use crate::book::{Book, Stretch};
 use crate::check::{Broken, require};
 use crate::class::class;
+use crate::config::CLASSES;
 use crate::ground::Ground;
 use crate::heap::Heap;
 use crate::mode::Mode;
@@ -36,7 +37,7 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
             }
         });
         result?;
-        for bin in 0..heads(self.book.parts().1) as u32 {
+        for bin in 0..CLASSES {
             holes = self.check_bin(bin, holes)?;
         }
         require(holes == 0, "every hole is in a bin", 0)
