@@ -244,7 +244,9 @@ impl Book for Marks {
             bins &= bins - 1;
             let mut at = heap.get(heap.book.head(bin));
             if at == 0 {
+                // It has become empty: which bins have room must be seen anew.
                 heap.book.bins ^= 1 << bin;
+                return Self::find(heap, size, align);
             }
             while probes > least && limit > size && heap.has(at) {
                 probes -= 1;

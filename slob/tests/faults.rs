@@ -4,7 +4,7 @@ mod common;
 
 use common::{Strict, faults};
 use kmem_base::fault::Fault;
-use kmem_slob::{Book, Fixed, Heap, Unchecked};
+use kmem_slob::{Book, Fixed, Heap, Marks, Unchecked};
 use kmem_testkit::SplitMix64;
 use std::alloc::Layout;
 
@@ -148,5 +148,61 @@ fn no_list_leads_out_of_its_page_or_in_circles<B: Book>() {
         }
         let outside = (0..guard).chain(guard + len..memory.len());
         assert!(outside.into_iter().all(|at| memory[at] == 0x5A), "seed {seed}");
+    }
+}
+
+/// Whatever bit is wrong of what a hole says, of a bin's head or of a mark: `check` sees it.
+#[test]
+fn each_bit_of_the_marks_counts() {
+    let buffer = buffer(1 << 13);
+    let start = buffer.as_mut_ptr();
+    let mut heap = Heap::<_, Unchecked, Marks>::new(Fixed::new(buffer));
+    let layouts = [16, 16, 200, 16, 16, 200, 16, 300].map(|size| Layout::from_size_align(size, 16).unwrap());
+    let blocks = layouts.map(|layout| heap.alloc(layout));
+    // What is in use says nothing that could be taken for a hole.
+    // SAFETY: live blocks.
+    blocks.iter().zip(layouts).for_each(|(at, layout)| unsafe { at.write_bytes(0, layout.size()) });
+    let stats = heap.stats();
+    for index in [0, 2, 4, 5, 7] {
+        // SAFETY: live. The fourth and the fifth become one hole, the last one's joins the rest.
+        unsafe { heap.dealloc(blocks[index], layouts[index]) };
+    }
+    assert_eq!(heap.check(), Ok(()));
+    let mut places: Vec<*mut u8> = Vec::new();
+    // What holes say: three numbers at the beginning, one at the end. Only the last number is at the end of a hole of one unit.
+    for (at, size) in [(blocks[0], 16), (blocks[2], 208), (blocks[4], 16 + 208)] {
+        places.extend((0..12).map(|byte| at.wrapping_add(byte)));
+        places.extend((size - 4..size).map(|byte| at.wrapping_add(byte)));
+    }
+    // The table: 64 heads; a word for what is in front of the heap; the marks, but for the last words', whose units there are not.
+    let table = start.wrapping_add(start.align_offset(16));
+    places.extend((0..64 * 4).chain(65 * 4..stats.table - 12).map(|byte| table.wrapping_add(byte)));
+    for place in places {
+        for bit in 0..8 {
+            // SAFETY: within the buffer, which is put in order again.
+            unsafe {
+                place.write(place.read() ^ 1 << bit);
+                assert!(heap.check().is_err(), "bit {bit} at {}", place.addr() - start.addr());
+                place.write(place.read() ^ 1 << bit);
+            }
+        }
+    }
+    assert_eq!(heap.check(), Ok(()));
+}
+
+/// The smaller the hole, the more of it a write after free hits: each number by itself, before the neighbour is freed.
+#[test]
+fn a_write_to_any_number_of_a_hole() {
+    for (number, neighbour) in [(0, 0), (1, 2), (2, 2), (3, 2)].into_iter().chain([(0, 2), (3, 0)]) {
+        let mut heap = heap::<Marks>();
+        let layout = Layout::from_size_align(16, 16).unwrap();
+        let blocks = [(); 4].map(|()| heap.alloc(layout));
+        // SAFETY: live; then the mistake.
+        unsafe {
+            heap.dealloc(blocks[1], layout);
+            blocks[1].cast::<u32>().add(number).write(0x1111);
+            heap.dealloc(blocks[neighbour], layout);
+        }
+        assert_eq!(faults(), [(Fault::Corrupted, blocks[neighbour].addr())], "number {number}, freed {neighbour}");
     }
 }

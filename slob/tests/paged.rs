@@ -2,9 +2,10 @@
 
 mod common;
 
+use common::{Strict, faults};
 use kmem_base::source::{Call, FaultySource, OsSource, Plan};
 use kmem_base::sync::{Lock, Rank};
-use kmem_slob::{Book, Lists, Marks, RawLock, Shared, Slob, Unchecked};
+use kmem_slob::{Book, Lists, Marks, Mode, RawLock, Shared, Slob, Unchecked};
 use kmem_testkit::{GlobalSubject, Hooks, Profile, SplitMix64, StressConfig, ops, run_or_panic, stress_or_panic};
 use std::alloc::Layout;
 
@@ -15,7 +16,8 @@ both!(
     a_heap_outgrows_its_table,
     each_call_to_the_system_fails_once,
     calls_fail_from_one_on_or_by_kind_or_at_random,
-    the_oracle_finds_nothing
+    the_oracle_finds_nothing,
+    the_oracle_finds_nothing_in_a_checked_heap
 );
 
 type Faulty<B> = Slob<FaultySource, Unchecked, B>;
@@ -209,14 +211,23 @@ unsafe impl RawLock for KmemLock {
     }
 }
 
-type Global<B> = Shared<KmemLock, kmem_slob::Paged<OsSource>, Unchecked, B>;
+type Global<B, M = Unchecked> = Shared<KmemLock, kmem_slob::Paged<OsSource>, M, B>;
 
-fn check<B: Book>(heap: &Global<B>) -> Result<(), String> {
+fn check<B: Book, M: Mode>(heap: &Global<B, M>) -> Result<(), String> {
     heap.locked(|heap| heap.check()).map_err(|broken| format!("{broken:?}"))
 }
 
 fn the_oracle_finds_nothing<B: Book>() {
-    let heap = Global::<B>::with(KmemLock(Lock::new(())), kmem_slob::Paged::new(&OsSource));
+    ask::<B, Unchecked>();
+}
+
+fn the_oracle_finds_nothing_in_a_checked_heap<B: Book>() {
+    ask::<B, Strict>();
+    assert_eq!(faults(), []);
+}
+
+fn ask<B: Book, M: Mode>() {
+    let heap = Global::<B, M>::with(KmemLock(Lock::new(())), kmem_slob::Paged::new(&OsSource));
     let hooks = || Hooks {
         check: Some(Box::new(|| check(&heap))),
         trim: Some(Box::new(|| heap.locked(|heap| _ = heap.trim()))),
