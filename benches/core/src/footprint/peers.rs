@@ -42,7 +42,9 @@ pub(super) struct Peer {
     pub(super) make: Make,
 }
 
-/// Everybody.
+/// How many of them are ours.
+pub(super) const OURS: usize = 2;
+/// Everybody; ours first.
 pub(super) const PEERS: &[Peer] = &[
     Peer { name: SLOB, make: slob::<Lists> },
     Peer { name: MARKS, make: slob::<Marks> },
