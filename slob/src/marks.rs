@@ -174,6 +174,15 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
         self.flip_ends(at, size);
     }
 
+    /// Units of the hole that has its end at `unit` and its size in `slot`: at most `most`, and none if there is no hole.
+    fn beside(&self, unit: usize, slot: usize, most: usize) -> usize {
+        if !self.book.is_marked(unit) {
+            return 0;
+        }
+        let size = self.get(self.slot(slot));
+        if size <= most { size } else { 0 }
+    }
+
     /// Marks both ends of a hole, or does not any more.
     #[inline]
     fn flip_ends(&self, at: usize, size: usize) {
@@ -233,12 +242,13 @@ impl Book for Marks {
         let mut bins = heap.book.bins & !0 << own;
         // From here on any hole has room.
         let sure = bins & !1 << class(size + (align - 1) / UNIT);
-        let mut least = 0;
+        // Of the own class, some; of a larger one, the first is good, and some more may be tighter.
+        let mut more = 0;
         if sure != 0 {
             bins &= sure | 1 << own;
-            least = PROBES - LOOKS;
+            more = LOOKS;
         }
-        let (mut probes, mut best, mut limit) = (PROBES, 0, usize::MAX);
+        let (mut looks, mut best, mut limit) = (if more > 0 { more } else { PROBES }, 0, usize::MAX);
         while best == 0 && bins != 0 {
             let bin = bins.trailing_zeros();
             bins &= bins - 1;
@@ -248,8 +258,8 @@ impl Book for Marks {
                 heap.book.bins ^= 1 << bin;
                 return Self::find(heap, size, align);
             }
-            while probes > least && limit > size && heap.has(at) {
-                probes -= 1;
+            while looks > 0 && limit > size && heap.has(at) {
+                looks -= 1;
                 M::probe();
                 if M::CHECKED && !heap.vet_hole(at) {
                     break;
@@ -260,7 +270,7 @@ impl Book for Marks {
                 }
                 at = hole.next;
             }
-            least = least.saturating_sub(LOOKS);
+            looks += more;
         }
         // Where a hole was overwritten, it may claim to be anything.
         if limit > heap.end - best { Stretch::default() } else { Stretch { at: best, size: limit } }
@@ -303,20 +313,12 @@ impl Book for Marks {
 
     #[inline]
     fn ahead<G: Ground, M: Mode>(heap: &Heap<G, M, Self>, at: usize) -> usize {
-        if !heap.book.is_marked(at) {
-            return 0;
-        }
-        let size = heap.get(heap.slot(at * SLOTS));
-        if size <= heap.end - at { size } else { 0 }
+        heap.beside(at, at * SLOTS, heap.end - at)
     }
 
     #[inline]
     fn back<G: Ground, M: Mode>(heap: &Heap<G, M, Self>, at: usize) -> usize {
-        if !heap.book.is_marked(at - 1) {
-            return 0;
-        }
-        let size = heap.get(heap.slot(at * SLOTS - 1));
-        if size <= at - FIRST { size } else { 0 }
+        heap.beside(at - 1, at * SLOTS - 1, at - FIRST)
     }
 
     fn is_free<G: Ground, M: Mode>(_: &Heap<G, M, Self>, _: usize) -> bool {
