@@ -84,7 +84,7 @@ macro_rules! statics {
             }
 
             static BREAK: AtomicUsize = AtomicUsize::new(0);
-            static mut LAND: [u64; 1 << 17] = [0; 1 << 17];
+            static mut LAND: [u64; 1 << 18] = [0; 1 << 18];
 
             /// Like `sbrk`, with somebody who takes something in between now and then.
             fn more(bytes: usize) -> Option<(NonNull<u8>, usize)> {
@@ -92,7 +92,7 @@ macro_rules! statics {
                 let gap = if BREAK.load(Ordering::Relaxed) % 7 == 3 { 5000 } else { 0 };
                 let at = BREAK.fetch_add(bytes + gap, Ordering::Relaxed) + gap;
                 let start = (&raw mut LAND).cast::<u8>();
-                if at + bytes > 8 << 17 {
+                if at + bytes > 8 << 18 {
                     BREAK.fetch_sub(bytes + gap, Ordering::Relaxed);
                     return None;
                 }
