@@ -63,10 +63,11 @@ macro_rules! statics {
 
             const SIZE: usize = 4 << 20;
             static mut MEMORY: [u8; SIZE] = [0; SIZE];
-            #[expect(clippy::deref_addrof, reason = "a reference to a mutable static by its name is denied")]
-            // SAFETY: the one use of it.
-            static FIXED: FixedSlob<Adapted<Spin>, Unchecked, $book> =
-                FixedSlob::new(Adapted(Spin(AtomicBool::new(false))), unsafe { &mut *(&raw mut MEMORY) });
+            static FIXED: FixedSlob<Adapted<Spin>, Unchecked, $book> = FixedSlob::new(Adapted(Spin(AtomicBool::new(false))), {
+                let memory = &raw mut MEMORY;
+                // SAFETY: the one use of it.
+                unsafe { &mut *memory }
+            });
 
             #[test]
             fn a_buffer_serves_threads() {
