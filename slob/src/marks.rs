@@ -26,7 +26,7 @@ pub struct Marks {
     /// Where the bits of unit 0 would be; in front of the table's first ones are the heads.
     bits: *mut u32,
     places: usize,
-    /// Bins that may have holes; the others have none.
+    /// Bins that have holes.
     bins: u64,
 }
 
@@ -168,8 +168,11 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
         if self.has(hole.slot / SLOTS) {
             self.put(self.slot(hole.slot), hole.next);
         }
+        let bin = class(size);
         if self.has(hole.next) {
             self.put(self.slot(hole.next * SLOTS + 2), hole.slot);
+        } else if self.get(self.book.head(bin)) == 0 {
+            self.book.bins &= !(1 << bin);
         }
         self.flip_ends(at, size);
     }
@@ -253,11 +256,6 @@ impl Book for Marks {
             let bin = bins.trailing_zeros();
             bins &= bins - 1;
             let mut at = heap.get(heap.book.head(bin));
-            if at == 0 {
-                // It has become empty: which bins have room must be seen anew.
-                heap.book.bins ^= 1 << bin;
-                return Self::find(heap, size, align);
-            }
             while looks > 0 && limit > size && heap.has(at) {
                 looks -= 1;
                 M::probe();

@@ -54,7 +54,7 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
     /// The holes of a bin are of its class; returns how many are left of `holes`.
     fn check_bin(&self, bin: u32, mut holes: usize) -> Result<usize, Broken> {
         let mut at = if self.book.parts().1 > 0 { self.get(self.book.head(bin)) } else { 0 };
-        require(at == 0 || self.book.bins >> bin & 1 != 0, "bins that are said to be empty are", 0)?;
+        require((at == 0) == (self.book.bins >> bin & 1 == 0), "a word knows which bins are empty", 0)?;
         while at != 0 {
             require(self.is_sound(at), "bins lead to holes", 0)?;
             require(class(self.hole(at).size) == bin, "a hole is in the bin of its size", Self::page(at))?;
