@@ -8,7 +8,7 @@ use kmem_testkit::SplitMix64;
 use std::alloc::Layout;
 use std::cell::Cell;
 
-both!(holes_just_too_short_are_not_looked_into_without_end, random_holes_take_few_looks);
+both!(holes_just_too_short_are_not_looked_into_without_end, short_holes_do_not_hide_a_larger_one, random_holes_take_few_looks);
 
 thread_local! {
     static LOOKED: Cell<usize> = const { Cell::new(0) };
@@ -52,6 +52,19 @@ fn holes_just_too_short_are_not_looked_into_without_end<B: Book>() {
     assert!(looked > PROBES / 2 && looked <= PROBES, "{looked} pages for {block:?}");
     let (block, looked) = probes(&mut heap, 1088, 8);
     assert!(!block.is_null() && looked == 1, "{looked}");
+}
+
+fn short_holes_do_not_hide_a_larger_one<B: Book>() {
+    let mut heap = heap::<B>(300);
+    let (short, keep) = (Layout::from_size_align(1024, 8).unwrap(), Layout::from_size_align(16, 8).unwrap());
+    let blocks: Vec<_> = (0..200).map(|_| (heap.alloc(short), heap.alloc(keep)).0).collect();
+    // SAFETY: live blocks.
+    blocks.into_iter().for_each(|block| unsafe { heap.dealloc(block, short) });
+    // Of the same class, and there is room behind them all.
+    for align in [8, 256, 4096] {
+        let (block, looked) = probes(&mut heap, 1100, align);
+        assert!(!block.is_null() && looked <= PROBES / 2, "{looked} looks for {block:?}");
+    }
 }
 
 fn random_holes_take_few_looks<B: Book>() {
