@@ -163,7 +163,7 @@ backend!(
 );
 
 backend!(
-    /// [`Slob`] with [`Marks`]: four times as fast, for one or two percent of the memory and some resident pages more.
+    /// [`Slob`] with [`Marks`]: two to four times as fast, for one or two percent of the memory and some resident pages more.
     MarkedSlob,
     Unchecked,
     Marks
