@@ -99,8 +99,12 @@ impl<G: Ground, M: Mode> Heap<G, M, Marks> {
 
     /// Whether none of the `size` units at `at` is free, and the holes that a free of them touches are sound.
     pub(super) fn vet_block(&self, at: usize, size: usize) -> Result<(), Fault> {
-        if (at..at + size).any(|unit| self.book.is_marked(unit)) {
-            return Err(Fault::DoubleFree);
+        let mut unit = at;
+        while unit < at + size {
+            if self.book.is_marked(unit) {
+                return Err(Fault::DoubleFree);
+            }
+            unit += if self.book.is_clear(unit) { WORD } else { 1 };
         }
         let (end, after, before) = (at + size, Marks::ahead(self, at + size), Marks::back(self, at));
         let behind = !self.book.is_marked(end) || self.is_sound(end);
