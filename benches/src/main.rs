@@ -15,12 +15,14 @@ use std::process::ExitCode;
 static HEAP: kmem::Kmem = kmem::Kmem::new();
 static SLAB: kmem::Kmem<kmem::Slab> = kmem::Kmem::over();
 static SLOB: kmem::Kmem<kmem::Slob> = kmem::Kmem::over();
+static MARKED: kmem::Kmem<kmem::MarkedSlob> = kmem::Kmem::over();
 
 kmem_bench_core::switch! {
     Glibc = c"glibc" => System;
     Kmem = c"kmem" => HEAP;
     Slab = c"slab" => SLAB;
     Slob = c"slob" => SLOB;
+    Marked = c"slob-marks" => MARKED;
     #[cfg(feature = "mimalloc")]
     Mimalloc = c"mimalloc" => mimalloc::MiMalloc;
     #[cfg(feature = "jemalloc")]

@@ -2,7 +2,7 @@
 
 #[cfg(any(feature = "mimalloc", feature = "jemalloc", feature = "snmalloc", feature = "rpmalloc", feature = "tcmalloc"))]
 use kmem_bench_core::Contestant;
-use kmem_bench_core::{GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_SLAB, KMEM_SLOB, Program};
+use kmem_bench_core::{GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_MARKED, KMEM_SLAB, KMEM_SLOB, Program};
 
 /// What takes part. Further back ends of kmem get their lines here.
 pub(crate) static PROGRAM: Program = Program {
@@ -12,6 +12,7 @@ pub(crate) static PROGRAM: Program = Program {
         KMEM_SLAB,
         KMEM_MAGAZINES,
         KMEM_SLOB,
+        KMEM_MARKED,
         GLIBC,
         #[cfg(feature = "mimalloc")]
         Contestant {

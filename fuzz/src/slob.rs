@@ -3,7 +3,7 @@
 use crate::decode::trace;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use kmem_base::fault::Fault;
-use kmem_slob::{Fixed, Heap, Mode};
+use kmem_slob::{Book, Fixed, Heap, Lists, Marks, Mode};
 use std::alloc::Layout;
 use std::collections::BTreeMap;
 
@@ -73,14 +73,14 @@ impl Block {
     }
 }
 
-struct World {
-    heap: Heap<Fixed, Strict>,
+struct World<B: Book> {
+    heap: Heap<Fixed, Strict, B>,
     blocks: [Option<Block>; SLOTS],
     taken: BTreeMap<usize, usize>,
     stamp: u8,
 }
 
-impl World {
+impl<B: Book> World<B> {
     fn take(&mut self, block: Block) {
         let (start, end) = (block.at.addr(), block.at.addr() + block.layout.size());
         assert!(start.is_multiple_of(block.layout.align()), "misaligned");
@@ -141,15 +141,20 @@ impl World {
     }
 }
 
-/// Carries out the operations that `data` stands for.
+/// Carries out the operations that `data` stands for, on a heap with either book.
 pub fn run(data: &[u8]) {
+    run_with::<Lists>(data);
+    run_with::<Marks>(data);
+}
+
+fn run_with<B: Book>(data: &[u8]) {
     let mut u = Unstructured::new(data);
     let mut memory = vec![0xA5_u8; LEN + 8];
     let len = 100 + usize::from(u.arbitrary::<u16>().unwrap_or(u16::MAX)) % (LEN - 100);
     let skew = usize::from(u.arbitrary::<u8>().unwrap_or(0) % 8);
     // SAFETY: the vector outlives the heap.
     let heap = Heap::new(unsafe { Fixed::from_raw(memory.as_mut_ptr().wrapping_add(skew), len) });
-    let mut world = World { heap, blocks: [None; SLOTS], taken: BTreeMap::new(), stamp: 0 };
+    let mut world = World::<B> { heap, blocks: [None; SLOTS], taken: BTreeMap::new(), stamp: 0 };
     while !u.is_empty() {
         let Ok(op) = u.arbitrary() else { break };
         world.step(op);

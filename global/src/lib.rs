@@ -26,4 +26,4 @@ pub use kmem_slob as slob;
 pub use kmem_slubq as slubq;
 pub use kmem_slubq::{CreateError, Flags, Level};
 pub use slab::Slab;
-pub use slob_backend::{CheckedSlob, Dies, Slob};
+pub use slob_backend::{CheckedMarkedSlob, CheckedSlob, Dies, MarkedSlob, Slob};

@@ -15,6 +15,9 @@ pub(crate) const STRIDE: usize = UNIT / 2;
 /// and what it finds is at most a step of the classes (a quarter) tighter.
 pub const PROBES: usize = 64;
 
+/// Holes of a bin that an allocation from [`Marks`](crate::Marks) looks at while larger ones are left.
+pub(crate) const LOOKS: usize = 16;
+
 /// log2 of the children of a node of the table's index.
 pub(crate) const FAN: u32 = 4;
 

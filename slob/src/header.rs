@@ -1,5 +1,6 @@
 //! For callers that do not say how large what they free is: as kmalloc did, a header in front holds the size.
 
+use crate::book::Book;
 use crate::ground::Ground;
 use crate::heap::Heap;
 use crate::mode::Mode;
@@ -14,7 +15,7 @@ fn with_header(bytes: usize) -> Option<Layout> {
     Layout::from_size_align(bytes.checked_add(HEADER)?, HEADER).ok()
 }
 
-impl<G: Ground, M: Mode> Heap<G, M> {
+impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
     /// Memory for `bytes`, aligned to [`HEADER`]; null if there is none.
     pub fn malloc(&mut self, bytes: usize) -> *mut u8 {
         let Some(layout) = with_header(bytes) else { return null_mut() };

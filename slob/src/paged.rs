@@ -1,5 +1,6 @@
 //! A heap over an operating system's pages, which go back to it as soon as they are empty.
 
+use crate::book::Book;
 use crate::config::{RESERVE, RESERVE_LEAST, STEP};
 use crate::ground::Ground;
 use crate::heap::Heap;
@@ -97,7 +98,7 @@ impl<S: PageSource> Drop for Paged<S> {
     }
 }
 
-impl<S: PageSource, M: Mode> Heap<Paged<S>, M> {
+impl<S: PageSource, M: Mode, B: Book> Heap<Paged<S>, M, B> {
     /// A heap over the pages of `source`. Asks for nothing before the first allocation.
     pub const fn over(source: &'static S) -> Self {
         Self::new(Paged::new(source))

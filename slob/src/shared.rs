@@ -1,5 +1,6 @@
 //! A heap behind a lock of the user's: what a `#[global_allocator]` is made of.
 
+use crate::book::{Book, Lists};
 use crate::fixed::Fixed;
 use crate::ground::Ground;
 use crate::grow::{Grow, More};
@@ -46,15 +47,15 @@ unsafe impl RawLock for Alone {
 
 /// A heap that can be shared.
 #[derive(Debug)]
-pub struct Shared<L, G, M> {
+pub struct Shared<L, G, M, B = Lists> {
     lock: L,
-    heap: UnsafeCell<Heap<G, M>>,
+    heap: UnsafeCell<Heap<G, M, B>>,
 }
 
 // SAFETY: the heap is only reached under the lock.
-unsafe impl<L: RawLock + Sync, G: Send, M> Sync for Shared<L, G, M> {}
+unsafe impl<L: RawLock + Sync, G: Send, M, B> Sync for Shared<L, G, M, B> {}
 
-impl<L: RawLock, G: Ground, M: Mode> Shared<L, G, M> {
+impl<L: RawLock, G: Ground, M: Mode, B: Book> Shared<L, G, M, B> {
     /// A heap on `ground` behind `lock`.
     pub const fn with(lock: L, ground: G) -> Self {
         Self { lock, heap: UnsafeCell::new(Heap::new(ground)) }
@@ -62,7 +63,7 @@ impl<L: RawLock, G: Ground, M: Mode> Shared<L, G, M> {
 
     /// Calls `f` with the heap, locked. `f` must not unwind.
     #[inline]
-    pub fn locked<R>(&self, f: impl FnOnce(&mut Heap<G, M>) -> R) -> R {
+    pub fn locked<R>(&self, f: impl FnOnce(&mut Heap<G, M, B>) -> R) -> R {
         self.lock.lock();
         // SAFETY: locked.
         let result = f(unsafe { &mut *self.heap.get() });
@@ -72,14 +73,14 @@ impl<L: RawLock, G: Ground, M: Mode> Shared<L, G, M> {
     }
 }
 
-impl<L: RawLock, M: Mode> Shared<L, Fixed, M> {
+impl<L: RawLock, M: Mode, B: Book> Shared<L, Fixed, M, B> {
     /// A heap in `buffer`.
     pub const fn new(lock: L, buffer: &'static mut [u8]) -> Self {
         Self::with(lock, Fixed::new(buffer))
     }
 }
 
-impl<L: RawLock, M: Mode> Shared<L, Grow, M> {
+impl<L: RawLock, M: Mode, B: Book> Shared<L, Grow, M, B> {
     /// A heap that grows by `more`.
     ///
     /// # Safety
@@ -91,7 +92,7 @@ impl<L: RawLock, M: Mode> Shared<L, Grow, M> {
 }
 
 // SAFETY: the heap's blocks are as large and aligned as their layout says, and nobody else's. Nothing unwinds.
-unsafe impl<L: RawLock, G: Ground, M: Mode> GlobalAlloc for Shared<L, G, M> {
+unsafe impl<L: RawLock, G: Ground, M: Mode, B: Book> GlobalAlloc for Shared<L, G, M, B> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.locked(|heap| heap.alloc(layout))

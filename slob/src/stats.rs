@@ -1,10 +1,10 @@
 //! Where a heap's memory is.
 
-use crate::config::{PAGE, UNIT};
+use crate::book::Book;
+use crate::config::PAGE;
 use crate::ground::Ground;
 use crate::heap::Heap;
 use crate::mode::Mode;
-use crate::table::Table;
 
 /// A heap at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,31 +31,18 @@ impl Stats {
     }
 }
 
-impl<G: Ground, M: Mode> Heap<G, M> {
+impl<G: Ground, M: Mode, B: Book> Heap<G, M, B> {
     /// Where the memory is. Walks the heap.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let places = self.table.parts().1;
-        let mut stats = Stats {
-            used: self.used * UNIT,
-            table: if places == 0 { 0 } else { Table::bytes(places) },
-            pages: self.pages(),
-            ..Stats::default()
-        };
-        for page in 1..=stats.pages {
-            let word = self.table.word(page);
-            stats.empty_pages += usize::from(word.is_full());
-            self.each_piece(page, |piece| stats.free += piece.size * UNIT);
-            if word.bit() != 0 {
-                self.each_hole(page, |hole| stats.largest_hole = stats.largest_hole.max(hole.size * UNIT));
-            }
-        }
+        let mut stats = Stats { used: self.used(), table: self.table(), pages: self.pages(), ..Stats::default() };
+        B::tally(self, &mut stats);
         stats
     }
 
     /// Bytes with the program.
     #[must_use]
     pub const fn used(&self) -> usize {
-        self.used * UNIT
+        self.used * B::UNIT
     }
 }

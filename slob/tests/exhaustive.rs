@@ -3,7 +3,10 @@
 mod common;
 
 use common::Tested;
+use kmem_slob::Book;
 use std::alloc::Layout;
+
+both!(every_short_sequence);
 
 const LEN: usize = 4 * 4096;
 /// Sizes that meet every edge of a page: within it, all of it, across, a run.
@@ -16,8 +19,8 @@ fn depth() -> u32 {
 }
 
 /// Carries out the operations that `code` stands for, digit by digit; false if one of them is none.
-fn run(mut code: u64, depth: u32, base: u64) -> bool {
-    let mut tested = Tested::new(LEN, 0);
+fn run<B: Book>(mut code: u64, depth: u32, base: u64) -> bool {
+    let mut tested = Tested::<B>::new(LEN, 0);
     for _ in 0..depth {
         let digit = (code % base) as usize;
         code /= base;
@@ -45,11 +48,10 @@ fn run(mut code: u64, depth: u32, base: u64) -> bool {
     true
 }
 
-#[test]
-fn every_short_sequence() {
+fn every_short_sequence<B: Book>() {
     let depth = depth();
     let base = (SIZES.len() + depth as usize - 1 + 2 * RESIZES.len()) as u64;
-    let valid = (0..base.pow(depth)).filter(|code| run(*code, depth, base)).count();
+    let valid = (0..base.pow(depth)).filter(|code| run::<B>(*code, depth, base)).count();
     assert!(valid > 1000, "{valid} sequences");
     println!("{valid} sequences of {depth} operations");
 }

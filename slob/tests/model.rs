@@ -4,15 +4,24 @@
 mod common;
 
 use common::{Tested, layout};
+use kmem_slob::Book;
 use kmem_testkit::SplitMix64;
+
+both!(
+    small_blocks_in_few_pages,
+    all_sizes_in_a_few_pages,
+    all_alignments,
+    tiny_blocks_fill_lists,
+    a_buffer_too_small_serves_nothing
+);
 
 fn scale() -> u64 {
     std::env::var("KMEM_SLOB_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
 }
 
-fn run(seed: u64, len: usize, most: usize, align: u32, check_every: usize) {
+fn run<B: Book>(seed: u64, len: usize, most: usize, align: u32, check_every: usize) {
     let mut rng = SplitMix64::new(seed);
-    let mut tested = Tested::new(len, rng.below(9) * rng.below(2));
+    let mut tested = Tested::<B>::new(len, rng.below(9) * rng.below(2));
     for step in 0..1500 {
         let blocks = tested.blocks.len();
         match rng.below(10) {
@@ -32,30 +41,25 @@ fn run(seed: u64, len: usize, most: usize, align: u32, check_every: usize) {
     tested.finish();
 }
 
-#[test]
-fn small_blocks_in_few_pages() {
-    (0..scale()).for_each(|seed| run(seed, 200 + seed as usize * 97 % 9000, 60, 4, 7));
+fn small_blocks_in_few_pages<B: Book>() {
+    (0..scale()).for_each(|seed| run::<B>(seed, 200 + seed as usize * 97 % 9000, 60, 4, 7));
 }
 
-#[test]
-fn all_sizes_in_a_few_pages() {
-    (0..scale()).for_each(|seed| run(seed, 3000 + seed as usize * 977 % 50_000, 6000, 5, 7));
+fn all_sizes_in_a_few_pages<B: Book>() {
+    (0..scale()).for_each(|seed| run::<B>(seed, 3000 + seed as usize * 977 % 50_000, 6000, 5, 7));
 }
 
-#[test]
-fn all_alignments() {
-    (0..scale()).for_each(|seed| run(seed, 20_000 + seed as usize * 577 % 30_000, 2000, 12, 7));
+fn all_alignments<B: Book>() {
+    (0..scale()).for_each(|seed| run::<B>(seed, 20_000 + seed as usize * 577 % 30_000, 2000, 12, 7));
 }
 
-#[test]
-fn tiny_blocks_fill_lists() {
-    (0..scale()).for_each(|seed| run(seed, 50_000, 9, 1, 31));
+fn tiny_blocks_fill_lists<B: Book>() {
+    (0..scale()).for_each(|seed| run::<B>(seed, 50_000, 9, 1, 31));
 }
 
-#[test]
-fn a_buffer_too_small_serves_nothing() {
+fn a_buffer_too_small_serves_nothing<B: Book>() {
     for len in 0..200 {
-        let mut tested = Tested::new(len, 0);
+        let mut tested = Tested::<B>::new(len, 0);
         let layout = std::alloc::Layout::new::<u64>();
         while tested.alloc(layout).is_some() {}
         tested.check();

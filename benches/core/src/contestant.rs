@@ -48,6 +48,9 @@ pub const KMEM_MAGAZINES: Contestant = Contestant { name: "kmem-magazines", env:
 /// kmem over one heap without size classes or queues, for small systems: only if asked for.
 pub const KMEM_SLOB: Contestant = Contestant { name: "kmem-slob", allocator: c"slob", by_default: false, ..KMEM };
 
+/// The same with the book of marks.
+pub const KMEM_MARKED: Contestant = Contestant { name: "kmem-slob-marks", allocator: c"slob-marks", ..KMEM_SLOB };
+
 /// The C library's malloc, which is Rust's default.
 pub const GLIBC: Contestant = Contestant { name: "glibc", allocator: c"glibc", env: &[], by_default: true, version: glibc_version };
 

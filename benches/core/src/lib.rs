@@ -37,7 +37,7 @@ mod zpool;
 
 use std::process::ExitCode;
 
-pub use contestant::{Contestant, GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_SLAB, KMEM_SLOB, Program, Setting};
+pub use contestant::{Contestant, GLIBC, KMEM, KMEM_LOCKED, KMEM_MAGAZINES, KMEM_MARKED, KMEM_SLAB, KMEM_SLOB, Program, Setting};
 
 /// The one error type: it is only ever shown.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -3,10 +3,11 @@
 #![no_std]
 #![no_main]
 
-#[cfg_attr(feature = "slob", allow(dead_code))]
+#[cfg_attr(any(feature = "slob", feature = "marks"), allow(dead_code))]
 mod common;
 #[cfg_attr(feature = "bump", path = "bump.rs")]
 #[cfg_attr(feature = "slob", path = "slob.rs")]
+#[cfg_attr(feature = "marks", path = "marks.rs")]
 #[cfg_attr(feature = "talc", path = "talc.rs")]
 #[cfg_attr(feature = "dlmalloc", path = "dlmalloc.rs")]
 #[cfg_attr(feature = "rlsf", path = "rlsf.rs")]

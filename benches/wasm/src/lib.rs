@@ -3,15 +3,19 @@
 
 extern crate alloc;
 
+#[cfg_attr(feature = "marks", path = "marks.rs")]
+#[cfg_attr(not(feature = "marks"), path = "lists.rs")]
+mod book;
+
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use kmem_slob::{Alone, GrowSlob, wasm};
+use kmem_slob::{Alone, GrowSlob, Unchecked, wasm};
 
 // SAFETY: a module has one thread; `memory.grow` gives memory of its own, upwards.
 #[global_allocator]
-static HEAP: GrowSlob<Alone> = unsafe { GrowSlob::growing(Alone::new(), wasm::more) };
+static HEAP: GrowSlob<Alone, Unchecked, book::Book> = unsafe { GrowSlob::growing(Alone::new(), wasm::more) };
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

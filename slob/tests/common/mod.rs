@@ -2,10 +2,28 @@
 #![allow(dead_code, unreachable_pub)]
 
 use kmem_base::fault::Fault;
-use kmem_slob::{Fixed, Heap, Mode, Stats};
+use kmem_slob::{Book, Fixed, Heap, Mode, Stats};
 use kmem_testkit::SplitMix64;
 use std::alloc::Layout;
 use std::cell::RefCell;
+
+/// Each of these is a test with either book.
+#[macro_export]
+macro_rules! both {
+    ($($name:ident),* $(,)?) => {
+        mod lists {
+            $(#[test] fn $name() { super::$name::<kmem_slob::Lists>() })*
+        }
+        mod marks {
+            $(#[test] fn $name() { super::$name::<kmem_slob::Marks>() })*
+        }
+    };
+}
+
+/// Bytes of the smallest table, that of a page.
+fn least<B: Book>() -> usize {
+    B::bytes(B::places(1))
+}
 
 /// Verifies everything; faults are kept for the test to see.
 #[derive(Debug)]
@@ -50,8 +68,8 @@ impl Block {
 }
 
 /// A heap, its model, and its blocks.
-pub struct Tested {
-    pub heap: Heap<Fixed, Strict>,
+pub struct Tested<B: Book> {
+    pub heap: Heap<Fixed, Strict, B>,
     start: usize,
     /// 1 where a block is. What is neither a block's nor a hole's is the table's, or too short for a unit.
     model: Vec<u8>,
@@ -60,7 +78,7 @@ pub struct Tested {
     _memory: Box<[u8]>,
 }
 
-impl Tested {
+impl<B: Book> Tested<B> {
     /// A heap in `len` bytes that start `skew` bytes behind a page's beginning.
     pub fn new(len: usize, skew: usize) -> Self {
         let mut memory = vec![0xAA_u8; len + skew + 4096].into_boxed_slice();
@@ -82,13 +100,13 @@ impl Tested {
     /// True if nobody's bytes could hold the layout, the table's counted as somebody's. Only that many bytes in a row, aligned; so a
     /// refusal is right for sure, and a lack is one for sure where there is no table in between.
     fn has_room(&self, layout: Layout) -> bool {
-        let size = layout.size().next_multiple_of(kmem_slob::config::UNIT);
-        // A buffer that is too small for it has none; the smallest takes 72 bytes.
-        let table = self.heap.stats().table.max(72).next_multiple_of(16) + 16;
+        let size = layout.size().next_multiple_of(B::UNIT);
+        // A buffer that is too small for it has none.
+        let table = self.heap.stats().table.max(least::<B>()).next_multiple_of(16) + 16;
         let mut run = 0;
         for (place, used) in self.model.iter().enumerate() {
             run = if *used == 1 { 0 } else { run + 1 };
-            let skew = (self.start + place + 1 - run).wrapping_neg() % layout.align().max(kmem_slob::config::UNIT);
+            let skew = (self.start + place + 1 - run).wrapping_neg() % layout.align().max(B::UNIT);
             // The table lies at the beginning.
             let free = if place < run + table { run.saturating_sub(table + layout.align()) } else { run.saturating_sub(skew) };
             if free >= size {
@@ -150,13 +168,13 @@ impl Tested {
         assert_eq!(faults(), []);
         self.blocks.iter().for_each(|block| block.verify(block.layout.size()));
         let stats = self.heap.stats();
-        let unit = kmem_slob::config::UNIT;
-        let used: usize = self.blocks.iter().map(|block| block.layout.size().next_multiple_of(unit)).sum();
+        let used: usize = self.blocks.iter().map(|block| block.layout.size().next_multiple_of(B::UNIT)).sum();
         assert_eq!(stats.used, used);
         if stats.pages > 0 {
             let all = stats.used + stats.free + stats.table;
             let lost = self.model.len().checked_sub(all).expect("no more than there is");
-            assert!(lost < 16, "{lost} bytes are nobody's: {stats:?}");
+            // Less than a unit at either end, and behind the table.
+            assert!(lost < if B::UNIT > 8 { 3 * B::UNIT } else { 16 }, "{lost} bytes are nobody's: {stats:?}");
         }
     }
 

@@ -11,7 +11,7 @@ use clap::ArgMatches;
 use super::Run;
 use crate::Result;
 use crate::bench::{Bench, Outcome, Row, Scale, Settled};
-use crate::contestant::{Contestant, GLIBC, KMEM, KMEM_SLAB, KMEM_SLOB};
+use crate::contestant::{Contestant, GLIBC, KMEM, KMEM_MARKED, KMEM_SLAB, KMEM_SLOB};
 use crate::harness::{Harness, Task};
 use crate::params::Params;
 use crate::rng::Rng;
@@ -23,7 +23,7 @@ use crate::slab::verdict;
 /// The benchmark: for children only.
 pub(crate) struct Boot;
 
-const ALL: [&Contestant; 4] = [&KMEM_SLOB, &KMEM, &KMEM_SLAB, &GLIBC];
+const ALL: [&Contestant; 5] = [&KMEM_SLOB, &KMEM, &KMEM_SLAB, &GLIBC, &KMEM_MARKED];
 
 /// What may be resident of what is live, and of what the others take.
 const OF_LIVE: f64 = 1.06;
@@ -165,6 +165,7 @@ impl Figures {
             let reached = match index {
                 0 => verdict(of_live <= OF_LIVE),
                 3 => String::new(),
+                4 => verdict(of_live <= OF_LIVE),
                 _ => verdict(self.resident[row][0] / own <= OF_OTHERS),
             };
             let of_it = format!("{:.3}", self.resident[row][0] / own);

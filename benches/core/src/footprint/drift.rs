@@ -2,7 +2,7 @@
 
 use std::alloc::Layout;
 
-use kmem::slob::{Fixed, Heap, Unchecked};
+use kmem::slob::{Book, Fixed, Heap, Lists, Marks, Unchecked};
 
 use super::arena::Buffer;
 use super::percent;
@@ -18,10 +18,21 @@ const STEADY: f64 = 0.001;
 
 pub(super) fn report(scale: Scale) -> String {
     let operations: usize = scale.pick(100_000, 2_000_000, 10_000_000);
+    let lines: Vec<_> = quarters::<Lists>("lists", operations).into_iter().chain(quarters::<Marks>("marks", operations)).collect();
+    let about = format!(
+        "{operations} random operations around {BLOCKS} live blocks of up to {MAX_SIZE} bytes. Means over each quarter. Target: the last \
+         quarter's ratio at most {} % above the third's.",
+        percent(STEADY)
+    );
+    section("Drift", &about, &["quarter", "live, KiB", "pages in use, KiB", "ratio"], &lines)
+}
+
+/// What a heap with one of the books has in use, by quarters of the operations.
+fn quarters<B: Book>(book: &str, operations: usize) -> Vec<Vec<String>> {
     let mut buffer = Buffer::new(64 << 20);
     let (at, len) = buffer.parts();
     // SAFETY: the buffer, which outlives the heap and has no other use.
-    let mut heap = Heap::<_, Unchecked>::new(unsafe { Fixed::from_raw(at, len) });
+    let mut heap = Heap::<_, Unchecked, B>::new(unsafe { Fixed::from_raw(at, len) });
     let (mut rng, mut blocks, mut samples) = (Rng::new(7), Vec::<(*mut u8, Layout)>::new(), Vec::new());
     for operation in 0..operations {
         if blocks.len() < BLOCKS || rng.below(2) == 0 && blocks.len() < BLOCKS + 200 {
@@ -44,7 +55,7 @@ pub(super) fn report(scale: Scale) -> String {
     let line = |quarter: usize| {
         let (live, mapped) = (mean(quarter * 100, |sample| sample.0), mean(quarter * 100, |sample| sample.1));
         vec![
-            format!("{} of 4", quarter + 1),
+            format!("{book}, {} of 4", quarter + 1),
             format!("{:.0}", live / 1024.0),
             format!("{:.0}", mapped / 1024.0),
             format!("{:.4}", mapped / live),
@@ -53,11 +64,6 @@ pub(super) fn report(scale: Scale) -> String {
     let mut lines: Vec<_> = (0..4).map(line).collect();
     let ratio = |from| mean(from, |sample| sample.1) / mean(from, |sample| sample.0);
     let slope = ratio(300) / ratio(200) - 1.0;
-    lines.push(vec!["growth, %".to_owned(), String::new(), verdict(slope <= STEADY), percent(slope)]);
-    let about = format!(
-        "{operations} random operations around {BLOCKS} live blocks of up to {MAX_SIZE} bytes. Means over each quarter. Target: the last \
-         quarter's ratio at most {} % above the third's.",
-        percent(STEADY)
-    );
-    section("Drift", &about, &["quarter", "live, KiB", "pages in use, KiB", "ratio"], &lines)
+    lines.push(vec![format!("{book}, growth, %"), String::new(), verdict(slope <= STEADY), percent(slope)]);
+    lines
 }

@@ -5,7 +5,7 @@
 use std::alloc::Layout;
 
 use super::arena::{Block, Buffer};
-use super::peers::{Heap, PEERS, Peer};
+use super::peers::{Heap, OURS, PEERS, Peer};
 use super::{behind, percent};
 use crate::bench::Scale;
 use crate::rng::Rng;
@@ -31,7 +31,7 @@ pub(super) fn report(scale: Scale) -> String {
             shares.push(share);
         }
     }
-    let lag = |heap: usize| behind(rows[0].1[heap], rows[1..].iter().map(|row| row.1[heap]));
+    let lag = |heap: usize| behind(rows[0].1[heap], rows[OURS..].iter().map(|row| row.1[heap]));
     let last = ["slob behind the best by".to_owned()].into_iter().chain((0..heaps.len()).map(|heap| percent(lag(heap)))).collect();
     let judged = ["target".to_owned()].into_iter().chain((0..heaps.len()).map(|heap| verdict(lag(heap) <= BEHIND))).collect();
     let lines: Vec<Vec<String>> = rows.iter().map(|row| row.0.clone()).chain([last, judged]).collect();

@@ -1,9 +1,9 @@
-//! How long one allocation takes, and into how many pages it looks, in a heap of pages that are about half full.
+//! How long one allocation takes, and into how many pages (holes, where they are in bins) it looks, in a heap of pages that are about half full.
 
 use std::alloc::Layout;
 use std::cell::Cell;
 
-use kmem::slob::{Fault, Fixed, Heap, Mode, Stats, config};
+use kmem::slob::{Book, Fault, Fixed, Heap, Lists, Marks, Mode, Stats, config};
 
 use super::arena::Buffer;
 use crate::bench::Scale;
@@ -11,7 +11,7 @@ use crate::rng::Rng;
 use crate::slab::markdown::section;
 use crate::slab::verdict;
 
-/// Most pages that one allocation may look into, and nanoseconds that one in ten thousand may take.
+/// Most pages, or holes, that one allocation may look into, and nanoseconds that one in ten thousand may take.
 const PROBES: u64 = 64;
 const TAIL: u64 = 20_000;
 const MAX_SIZE: usize = 1_000;
@@ -21,7 +21,7 @@ thread_local! {
     static LOOKED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Counts the pages that are looked into.
+/// Counts the pages or holes that are looked into.
 struct Counting;
 
 impl Mode for Counting {
@@ -53,10 +53,10 @@ struct Pass {
     before: Stats,
 }
 
-fn pass(buffer: &mut Buffer, pages: usize, operations: usize) -> Pass {
+fn pass<B: Book>(buffer: &mut Buffer, pages: usize, operations: usize) -> Pass {
     let (at, len) = buffer.parts();
     // SAFETY: the buffer, which outlives the heap and has no other use.
-    let mut heap = Heap::<_, Counting>::new(unsafe { Fixed::from_raw(at, len) });
+    let mut heap = Heap::<_, Counting, B>::new(unsafe { Fixed::from_raw(at, len) });
     let (mut rng, mut blocks) = (Rng::new(3), Vec::<(*mut u8, Layout)>::new());
     while heap.used() < pages * config::PAGE {
         let layout = layout(&mut rng);
@@ -104,17 +104,10 @@ pub(super) fn report(scale: Scale) -> String {
     let pages: usize = scale.pick(500, 20_000, 100_000);
     let operations: usize = scale.pick(2_000, 200_000, 1_000_000);
     let mut buffer = Buffer::new((pages + pages / 50 + 16) * config::PAGE);
-    let mut best = pass(&mut buffer, pages, operations);
-    for _ in 1..PASSES {
-        let again = pass(&mut buffer, pages, operations);
-        least(&mut best.allocs, &again.allocs);
-        least(&mut best.frees, &again.frees);
-    }
-    let lines = [
-        line("alloc, ns", &mut best.allocs, |tail, _| verdict(tail <= TAIL)),
-        line("free, ns", &mut best.frees, |_, _| String::new()),
-        line("pages looked into", &mut best.probes, |_, most| verdict(most <= PROBES)),
-    ];
+    let mut best = least_of_passes::<Lists>(&mut buffer, pages, operations);
+    let mut lines = lines("lists", &mut best, "pages").to_vec();
+    let mut other = least_of_passes::<Marks>(&mut buffer, pages, operations);
+    lines.extend(self::lines("marks", &mut other, "holes"));
     let about = format!(
         "{operations} allocations and frees of up to {MAX_SIZE} bytes among {} pages, of whose bytes {:.0} % are in use; each by itself, in the \
          thread's own time, that of the clock included, the least of {PASSES} passes that do the same. Targets: {PROBES} pages, 20 us for \
@@ -123,4 +116,22 @@ pub(super) fn report(scale: Scale) -> String {
         best.before.used as f64 / best.before.mapped() as f64 * 100.0
     );
     section("Bounded work", &about, &["", "50 %", "99 %", "99.99 %", "most", "target"], &lines)
+}
+
+fn least_of_passes<B: Book>(buffer: &mut Buffer, pages: usize, operations: usize) -> Pass {
+    let mut best = pass::<B>(buffer, pages, operations);
+    for _ in 1..PASSES {
+        let again = pass::<B>(buffer, pages, operations);
+        least(&mut best.allocs, &again.allocs);
+        least(&mut best.frees, &again.frees);
+    }
+    best
+}
+
+fn lines(book: &str, best: &mut Pass, what: &str) -> [Vec<String>; 3] {
+    [
+        line(&format!("{book}: alloc, ns"), &mut best.allocs, |tail, _| verdict(tail <= TAIL)),
+        line(&format!("{book}: free, ns"), &mut best.frees, |_, _| String::new()),
+        line(&format!("{book}: {what} looked into"), &mut best.probes, |_, most| verdict(most <= PROBES)),
+    ]
 }

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{NonNull, null_mut};
 
-use kmem::slob::{Fixed, Unchecked};
+use kmem::slob::{Book, Fixed, Lists, Marks, Unchecked};
 
 /// A heap in a buffer, for one thread.
 pub(super) trait Heap {
@@ -42,9 +42,12 @@ pub(super) struct Peer {
     pub(super) make: Make,
 }
 
-/// Everybody.
+/// How many of them are ours.
+pub(super) const OURS: usize = 2;
+/// Everybody; ours first.
 pub(super) const PEERS: &[Peer] = &[
-    Peer { name: SLOB, make: slob },
+    Peer { name: SLOB, make: slob::<Lists> },
+    Peer { name: MARKS, make: slob::<Marks> },
     Peer { name: TALC, make: talc },
     Peer { name: "dlmalloc", make: dlmalloc },
     Peer { name: "rlsf", make: rlsf },
@@ -56,15 +59,17 @@ pub(super) const PEERS: &[Peer] = &[
 
 /// Ours.
 pub(super) const SLOB: &str = "kmem-slob";
+/// Ours, with the other book.
+pub(super) const MARKS: &str = "kmem-slob, marks";
 /// Whose speed is compared.
 pub(super) const TALC: &str = "talc";
 /// The other back ends of kmem, which have memory of their own: only for speed.
 pub(super) const SLAB: Peer = Peer { name: "kmem over slab", make: slab };
 pub(super) const SLUBQ: Peer = Peer { name: "kmem over slubq", make: slubq };
 
-struct Slob(kmem::slob::Heap<Fixed, Unchecked>);
+struct Slob<B>(kmem::slob::Heap<Fixed, Unchecked, B>);
 
-impl Heap for Slob {
+impl<B: Book> Heap for Slob<B> {
     fn alloc(&mut self, layout: Layout) -> *mut u8 {
         self.0.alloc(layout)
     }
@@ -80,9 +85,9 @@ impl Heap for Slob {
     }
 }
 
-unsafe fn slob(at: *mut u8, len: usize) -> Box<dyn Heap> {
+unsafe fn slob<B: Book + 'static>(at: *mut u8, len: usize) -> Box<dyn Heap> {
     // SAFETY: the caller's.
-    Box::new(Slob(kmem::slob::Heap::new(unsafe { Fixed::from_raw(at, len) })))
+    Box::new(Slob::<B>(kmem::slob::Heap::new(unsafe { Fixed::from_raw(at, len) })))
 }
 
 /// What is a `GlobalAlloc` by itself.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Run;
 use super::arena::{Block, Buffer};
 use super::efficiency::layout;
-use super::peers::{PEERS, Peer, SLAB, SLOB, SLUBQ, TALC};
+use super::peers::{MARKS, PEERS, Peer, SLAB, SLOB, SLUBQ, TALC};
 use crate::bench::Scale;
 use crate::rng::Rng;
 use crate::slab::markdown::section;
@@ -40,10 +40,12 @@ pub(super) fn report(run: &Run<'_>) -> String {
     };
     let row_of = |name: &str| all.iter().position(|peer| peer.name == name).unwrap_or(0);
     let mut lines: Vec<_> = (0..all.len()).map(line).collect();
-    for (other, share) in [(TALC, OF_TALC), (SLAB.name, OF_SLAB)] {
-        let ratio = |column| median(row_of(SLOB), column) / median(row_of(other), column);
-        let cells = (0..SIZES.len()).map(|column| format!("{:.2} {}", ratio(column), verdict(ratio(column) >= share)));
-        lines.push([format!("slob of {other} (at least {share})")].into_iter().chain(cells).collect());
+    for own in [SLOB, MARKS] {
+        for (other, share) in [(TALC, OF_TALC), (SLAB.name, OF_SLAB)] {
+            let ratio = |column| median(row_of(own), column) / median(row_of(other), column);
+            let cells = (0..SIZES.len()).map(|column| format!("{:.2} {}", ratio(column), verdict(ratio(column) >= share)));
+            lines.push([format!("{own} of {other} (at least {share})")].into_iter().chain(cells).collect());
+        }
     }
     let head = SIZES.map(|size| format!("< {size} B"));
     let head: Vec<_> = [""].into_iter().chain(head.iter().map(String::as_str)).collect();

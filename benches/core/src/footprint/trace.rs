@@ -4,7 +4,7 @@
 use std::alloc::Layout;
 
 use super::arena::{Block, Buffer};
-use super::peers::{Heap, PEERS, Peer};
+use super::peers::{Heap, OURS, PEERS, Peer};
 use super::{behind, percent};
 use crate::Result;
 use crate::slab::markdown::section;
@@ -118,7 +118,7 @@ pub(super) fn report() -> Result<String> {
     let mut buffer = Buffer::new(peak.next_power_of_two() * 4);
     let shares: Vec<_> =
         PEERS.iter().map(|peer| smallest(peer, &ops, &mut buffer)).map(|len| (len, peak as f64 / len as f64)).collect();
-    let lag = behind(shares[0].1, shares[1..].iter().map(|share| share.1));
+    let lag = behind(shares[0].1, shares[OURS..].iter().map(|share| share.1));
     let lines = PEERS.iter().zip(&shares).enumerate().map(|(index, (peer, (len, share)))| {
         let judged = if index == 0 { verdict(lag <= BEHIND) } else { String::new() };
         vec![peer.name.to_owned(), len.to_string(), percent(*share), judged]

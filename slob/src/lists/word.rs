@@ -8,7 +8,8 @@
 //!
 //! Zero is a page without holes. A run's length stands in the words of its first and its last page; the words between are not looked at.
 
-use crate::config::{CLASSES, STEPS, UNITS};
+use crate::class::class;
+use crate::config::UNITS;
 
 const FULL: u32 = 1 << 25;
 const TAIL: u32 = 1 << 24;
@@ -24,18 +25,6 @@ pub(crate) const MAX_PAGES: usize = RUN_MASK as usize;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct Word(u32);
-
-/// The class of a hole of `units`: four per doubling, so that what lies in the class above has room for it.
-#[inline]
-pub(crate) const fn class(units: usize) -> u32 {
-    if units < 1 << STEPS {
-        return units as u32;
-    }
-    // Not `ilog2`, which brings a panic along.
-    let log = usize::BITS - 1 - units.leading_zeros();
-    let class = ((log - STEPS + 1) << STEPS) + (units >> (log - STEPS)) as u32 - (1 << STEPS);
-    if class < CLASSES { class } else { CLASSES - 1 }
-}
 
 impl Word {
     /// A page with `first` and `largest` hole, in units (`UNITS` if there is none), of which the last reaches the page's end if `tail`.

@@ -9,12 +9,12 @@
 //!
 //! Pages are numbered from 1; the words at both ends of the table are pages without holes, so that every page has neighbours.
 
+use super::word::Word;
 use crate::config::{FAN, UNITS};
-use crate::word::Word;
 
-/// See the module.
+/// The book of lists: what it knows of each page, and an index above that.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Table {
+pub struct Lists {
     root: *mut u64,
     words: *mut Word,
     /// Words, both ends included: a multiple of sixteen.
@@ -44,9 +44,9 @@ const fn nodes(places: usize) -> usize {
     all
 }
 
-impl Table {
+impl Lists {
     /// A table of no pages: only the words at both ends, which nobody writes.
-    pub(crate) const EMPTY: Self =
+    pub(crate) const NONE: Self =
         Self { root: (&raw const NO_CLASSES).cast_mut(), words: (&raw const ENDS).cast_mut().cast(), places: 0 };
 
     /// Places of a table for pages `1 ..= pages`.

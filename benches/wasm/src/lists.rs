@@ -1,0 +1,3 @@
+//! The book of lists.
+
+pub use kmem_slob::Lists as Book;

@@ -1,0 +1,3 @@
+//! The book of marks.
+
+pub use kmem_slob::Marks as Book;
