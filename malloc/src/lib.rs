@@ -26,6 +26,7 @@ mod heap;
 mod image;
 mod limits;
 mod native;
+#[cfg(target_arch = "x86_64")]
 mod opening;
 #[cfg(panic = "abort")]
 mod panicking;

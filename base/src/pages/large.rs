@@ -153,7 +153,7 @@ impl Pages {
     /// The block is live, of `old` bytes, and starts at `page`.
     unsafe fn promote(&self, page: &Page, block: *mut u8, old: usize, new: usize, align: usize) -> Grown {
         // Who makes a block larger has filled it, and will fill the rest.
-        let moved = self.alloc_huge(new, align, self.wants_huge(Thp::Auto));
+        let moved = self.alloc_huge(new, align, self.is_dense(new));
         if moved.is_null() {
             return Grown::Copy;
         }
@@ -163,6 +163,11 @@ impl Pages {
             self.free(page);
         }
         Grown::Done(moved)
+    }
+
+    /// True if a block that has grown to `size` bytes is to lie behind huge pages: not one of some MiB, half of which may not be filled.
+    fn is_dense(&self, size: usize) -> bool {
+        size >= self.huge_threshold() && self.wants_huge(Thp::Auto)
     }
 
     fn resize_run(&self, page: &Page, pages: u32) -> bool {
@@ -220,7 +225,7 @@ impl Pages {
         match resized {
             Some(moved) => {
                 // As in `promote`.
-                if new_len > len && self.wants_huge(Thp::Auto) {
+                if new_len > len && self.is_dense(new_len) {
                     // SAFETY: mapped, and still out of the table.
                     unsafe { self.source().advise_huge(moved, new_len) };
                 }
