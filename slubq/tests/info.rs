@@ -107,6 +107,20 @@ fn each_level_gives_up_what_it_says() {
     assert_eq!(heap.slubq.trim(Level::Queues), 0, "once");
 }
 
+#[test]
+fn a_trim_takes_from_queues_only_if_told_to() {
+    let heap = exact();
+    let cache = cache(&heap);
+    let objects = alloc_many(&heap, cache, 50);
+    free_all(&heap, cache, objects);
+    let queued = heap.slubq.cache_info(cache).queued;
+    assert!(queued >= 50);
+    for (level, left) in [(Level::Slabs, queued), (Level::Shared, queued), (Level::Queues, 0)] {
+        heap.slubq.trim(level);
+        assert_eq!(heap.slubq.cache_info(cache).queued, left, "{level:?}");
+    }
+}
+
 /// Sheaves of another length than the queue's are of no use to anybody.
 #[test]
 fn a_queue_that_is_tuned_leaves_nothing_of_the_old_length_behind() {
