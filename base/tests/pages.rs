@@ -287,6 +287,32 @@ fn a_run_that_has_to_move_in_order_to_grow_is_copied_for_the_last_time() {
 }
 
 #[test]
+fn a_run_that_becomes_a_mapping_is_there_once() {
+    for refused in [false, true] {
+        let (pages, source) = supply();
+        let old = (5 << 20) + 12_345;
+        let block = pages.alloc_large(old, 8, false);
+        // SAFETY: the block is live, of that size, and freed once, where it is then.
+        unsafe {
+            (0..old).step_by(997).for_each(|at| block.add(at).write(at as u8));
+            if refused {
+                source.plan(Plan::Kind(Call::Purge));
+            }
+            let Grown::Done(moved) = pages.resize_large(block, old, 9 << 20, 8) else { panic!("refused") };
+            source.plan(Plan::Never);
+            assert!(pages.page_of(moved.addr()).is_none() && (0..old).step_by(997).all(|at| moved.add(at).read() == at as u8));
+            let left = if refused { old.next_multiple_of(PAGE_SIZE) } else { 0 };
+            assert_eq!(pages.stats().retained, left);
+            let clean = pages.alloc_zeroed(81, 1, Kind::Large).unwrap();
+            assert!(bytes(clean).iter().step_by(61).all(|byte| *byte == 0));
+            free(pages, clean);
+            pages.free_large(moved, 9 << 20);
+        }
+        assert!(pages.check());
+    }
+}
+
+#[test]
 fn a_huge_block_grows_without_being_copied() {
     let (pages, source) = supply();
     let block = pages.alloc_large(9 << 20, 8, true);

@@ -5,7 +5,7 @@ use crate::config::{HUGE_PAGE, LARGE_ALIGN, PAGE_SHIFT, PAGE_SIZE};
 use crate::fault::{Fault, die};
 use crate::source::os_page;
 use crate::sync::Ordering;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 
 /// What became of a block that was to change its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +159,34 @@ impl Pages {
         }
         // SAFETY: both are live and do not overlap, and the new block is the larger one; the old one is dead after that.
         unsafe {
-            moved.copy_from_nonoverlapping(block, old);
+            self.carry_over(page, block, old, moved);
             self.free(page);
         }
         Grown::Done(moved)
+    }
+
+    /// Copies a run's block piece by piece, and gives the memory of each piece back: else all of it would be there twice.
+    ///
+    /// # Safety
+    /// `block` is the run at `page`, with `old` bytes to be copied to `to`, and dead once copied.
+    unsafe fn carry_over(&self, page: &Page, block: *mut u8, old: usize, to: *mut u8) {
+        const PIECE: usize = HUGE_PAGE >> PAGE_SHIFT;
+        let Some((arena, start)) = self.locate(page) else {
+            return;
+        };
+        let end = start + page.span() as usize;
+        for at in (start..end).step_by(PIECE) {
+            let (piece, offset) = (at..end.min(at + PIECE), (at - start) << PAGE_SHIFT);
+            let bytes = piece.len() << PAGE_SHIFT;
+            // SAFETY: the caller's; the piece lies in the run, which starts at no null.
+            unsafe {
+                let from = block.add(offset);
+                to.add(offset).copy_from_nonoverlapping(from, old.saturating_sub(offset).min(bytes));
+                if self.source().purge(NonNull::new_unchecked(from), bytes) {
+                    self.arenas[arena].dirt().cleanse(&piece);
+                }
+            }
+        }
     }
 
     /// True if a block that has grown to `size` bytes is to lie behind huge pages: not one of some MiB, half of which may not be filled.
