@@ -172,7 +172,7 @@ impl Pages {
     unsafe fn carry_over(&self, page: &Page, block: *mut u8, old: usize, to: *mut u8) {
         const PIECE: usize = HUGE_PAGE >> PAGE_SHIFT;
         let Some((arena, start)) = self.locate(page) else {
-            return;
+            die(Fault::Foreign, block.addr(), "large block");
         };
         let end = start + page.span() as usize;
         for at in (start..end).step_by(PIECE) {
