@@ -157,7 +157,10 @@ impl Pages {
             return None;
         }
         self.place(pages as usize);
-        Some(self.begin(arena, &(start..start + pages as usize), kind, false))
+        let fit = start..start + pages as usize;
+        // Clean only if it was purged while it was in use: from now on it is not.
+        self.arenas[arena].dirt().refresh(&fit, |_, _| ());
+        Some(self.begin(arena, &fit, kind, false))
     }
 
     /// Puts a run that was kept among the free runs.

@@ -171,20 +171,15 @@ impl Pages {
     /// `block` is the run at `page`, with `old` bytes to be copied to `to`, and dead once copied.
     unsafe fn carry_over(&self, page: &Page, block: *mut u8, old: usize, to: *mut u8) {
         const PIECE: usize = HUGE_PAGE >> PAGE_SHIFT;
-        let Some((arena, start)) = self.locate(page) else {
-            die(Fault::Foreign, block.addr(), "large block");
-        };
-        let end = start + page.span() as usize;
-        for at in (start..end).step_by(PIECE) {
-            let (piece, offset) = (at..end.min(at + PIECE), (at - start) << PAGE_SHIFT);
-            let bytes = piece.len() << PAGE_SHIFT;
+        let pages = page.span() as usize;
+        for at in (0..pages).step_by(PIECE) {
+            let (offset, bytes) = (at << PAGE_SHIFT, PIECE.min(pages - at) << PAGE_SHIFT);
             // SAFETY: the caller's; the piece lies in the run, which starts at no null.
             unsafe {
                 let from = block.add(offset);
                 to.add(offset).copy_from_nonoverlapping(from, old.saturating_sub(offset).min(bytes));
-                if self.source().purge(NonNull::new_unchecked(from), bytes) {
-                    self.arenas[arena].dirt().cleanse(&piece);
-                }
+                // Where it fails, it is there twice for a while. Its pages count as dirty either way, as those of a punched run do.
+                let _gone = self.source().purge(NonNull::new_unchecked(from), bytes);
             }
         }
     }
